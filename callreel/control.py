@@ -1,0 +1,209 @@
+"""Starting, stopping and describing recordings: what a backend can make happen. Every step is one fact.
+
+Functions here are synchronous and durable when they return; each tells the index afterwards, which may be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from . import journal, keys
+from .errors import InvalidOption, NoActiveRecording, NotYourTrack, ParticipantRemoved, RecordingActive, RecordingDeleted
+from .journal import Draft, Fact
+from .layouts import LAYOUTS
+from .model import KINDS, SOURCES, Recording
+from .profiles import resolve_outputs
+from .states import ACTIVE, Status
+from .storage import Storage
+
+
+def now_ms() -> int:
+    """The server's clock. The only one that decides anything."""
+    return time.time_ns() // 1_000_000
+
+
+class Observer(Protocol):
+    """Who wants to know of facts once they are durable: the index."""
+
+    def noted(self, recording: Recording, fact: Fact) -> None:
+        """A fact was written; may be told twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The calls of the contract that change a recording, over one storage."""
+
+    storage: Storage
+    observer: Observer
+    clock_ms: Callable[[], int] = now_ms
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    def state(self, recording_id: str) -> Recording:
+        """The journal's fold, without chunks. Raises `UnknownRecording`."""
+        return journal.fold(recording_id, journal.read(self.storage, recording_id))
+
+    def ids_of(self, call_id: str) -> list[str]:
+        """The call's recordings, oldest first."""
+        slots = [entry.key for entry in self.storage.list(keys.call_prefix(call_id))]
+        return [self._slot(key)["recordingId"] for key in slots]
+
+    def active(self, call_id: str) -> Recording:
+        """The recording that is running or paused. Raises `NoActiveRecording`."""
+        latest = self._latest(call_id)
+        if latest is None or latest.status not in ACTIVE:
+            raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
+        return latest
+
+    # ── the recording ────────────────────────────────────────────────────────────────────────────────────────────────
+    def start(self, call_id: str, by: str, options: dict[str, Any]) -> Recording:
+        """Begin a recording. Raises `RecordingActive` with its id, `InvalidOption` naming the field."""
+        chosen = check_options(options)
+        while True:
+            number = len(list(self.storage.list(keys.call_prefix(call_id))))
+            latest = self._latest(call_id)
+            if latest is not None and latest.status in ACTIVE:
+                raise RecordingActive(
+                    f"Call {call_id} is being recorded already; stop that first.", recordingId=latest.recording_id
+                )
+            at_ms = self.clock_ms()
+            if latest is not None and at_ms <= latest.started_ms:  # ids are made of the instant and must differ
+                at_ms = latest.started_ms + 1
+            recording_id = keys.recording_id(call_id, at_ms)
+            slot = {
+                "recordingId": recording_id,
+                "atMs": at_ms,
+                "data": {"callId": call_id, "startedBy": by, **chosen},
+            }
+            body = json.dumps(slot, sort_keys=True, ensure_ascii=False).encode()
+            if self.storage.put_if_absent(keys.call_slot(call_id, number), body):
+                return self._begin(slot)
+
+    def stop(self, call_id: str, reason: str = "host") -> Recording:
+        """End the call's recording; once more gives the same answer. Raises `NoActiveRecording`."""
+        latest = self._latest(call_id)
+        if latest is None or latest.status in (Status.FAILED, Status.DELETING, Status.DELETED):
+            raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
+
+        def decide(state: Recording) -> Draft | None:
+            return ("stopped", {"reason": reason}) if state.stopped_ms is None else None
+
+        return self._append(latest.recording_id, decide)
+
+    # ── tracks ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    def put_track(
+        self, recording_id: str, track_id: str, participant_id: str, name: str, source: str, kind: str, label: str
+    ) -> tuple[Recording, bool]:
+        """Announce a track; True if it is new. Raises `NotYourTrack`, `InvalidOption`."""
+        if source not in SOURCES:
+            raise InvalidOption(f"source must be one of {', '.join(SOURCES)}; got {source!r}.", field="source")
+        if kind not in KINDS:
+            raise InvalidOption(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.", field="kind")
+        new = False
+
+        def decide(state: Recording) -> Draft | None:
+            nonlocal new
+            journal.refuse_deleted(state)
+            known = state.track(track_id)
+            new = known is None
+            if known is not None:
+                if known.participant_id != participant_id:
+                    raise NotYourTrack(f"Track {track_id} belongs to another participant; choose another id.")
+                return None
+            return "track_added", {
+                "trackId": track_id,
+                "participantId": participant_id,
+                "name": name or label or participant_id,
+                "source": source,
+                "kind": kind,
+                "label": label,
+            }
+
+        return self._append(recording_id, decide), new
+
+    def complete_track(
+        self, recording_id: str, track_id: str, segments: list[dict[str, int]], reason: str
+    ) -> Recording:
+        """Note what the client says it sent: `[{seg, chunks, bytes}]`. Later words replace earlier ones."""
+        body = {
+            "trackId": track_id,
+            "segments": sorted(segments, key=lambda item: item["seg"]),
+            "reason": reason,
+        }
+
+        def decide(state: Recording) -> Draft | None:
+            journal.refuse_deleted(state)
+            track = state.track(track_id)
+            said = [{"seg": s.seg, "chunks": s.expected_chunks} for s in track.segments] if track else []
+            if track and track.complete and said == [{k: i[k] for k in ("seg", "chunks")} for i in body["segments"]]:  # type: ignore[index]
+                return None
+            return "track_completed", body
+
+        return self._append(recording_id, decide)
+
+    # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+    def append(self, recording_id: str, decide: Callable[[Recording], Draft | None]) -> Recording:
+        """Any other fact; for the workers and the sweeper."""
+        return self._append(recording_id, decide)
+
+    def _append(self, recording_id: str, decide: Callable[[Recording], Draft | None]) -> Recording:
+        state, fact = journal.append(self.storage, recording_id, decide, at_ms=self.clock_ms())
+        if fact is not None:
+            self.observer.noted(state, fact)
+        return state
+
+    def _latest(self, call_id: str) -> Recording | None:
+        last = None
+        for entry in self.storage.list(keys.call_prefix(call_id)):
+            last = entry.key
+        return None if last is None else self._begin(self._slot(last))
+
+    def _slot(self, key: str) -> dict[str, Any]:
+        slot: dict[str, Any] = json.loads(self.storage.get(key))
+        return slot
+
+    def _begin(self, slot: dict[str, Any]) -> Recording:
+        """The recording of a slot; its first fact is written again where a crash came between the two."""
+        recording_id = slot["recordingId"]
+        facts = journal.read(self.storage, recording_id)
+        if not facts:
+            fact = Fact(sequence=1, type="started", at_ms=slot["atMs"], data=slot["data"])
+            new = self.storage.put_if_absent(keys.journal_fact(recording_id, 1), journal.encode(fact))
+            facts = journal.read(self.storage, recording_id)
+            if new:
+                self.observer.noted(journal.fold(recording_id, facts[:1]), fact)
+        return journal.fold(recording_id, facts)
+
+
+def check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The optional body of start, resolved. Raises `InvalidOption` naming the field."""
+    known = {"layout", "preset", "outputs", "maxDurationS", "metadata"}
+    for name in options:
+        if name not in known:
+            raise InvalidOption(f"There is no option {name!r}; known are {', '.join(sorted(known))}.", field=name)
+    layout = options.get("layout", "grid")
+    if layout not in LAYOUTS:
+        raise InvalidOption(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}.", field="layout")
+    max_duration_s = options.get("maxDurationS")
+    if max_duration_s is not None and (not isinstance(max_duration_s, int) or not 1 <= max_duration_s <= 7 * 86400):
+        raise InvalidOption(
+            f"maxDurationS must be whole seconds from 1 to {7 * 86400}; got {max_duration_s!r}.", field="maxDurationS"
+        )
+    metadata = options.get("metadata", {})
+    if not isinstance(metadata, dict) or len(json.dumps(metadata)) > 16384:
+        raise InvalidOption("metadata must be an object of at most 16 KiB.", field="metadata")
+    preset = options.get("preset", "720p")
+    outputs = resolve_outputs(preset, options.get("outputs"))
+    return {
+        "layout": layout,
+        "preset": preset,
+        "outputs": outputs,
+        "maxDurationS": max_duration_s,
+        "metadata": metadata,
+    }
+
+
+__all__ = ["Control", "Observer", "ParticipantRemoved", "RecordingDeleted", "check_options", "now_ms"]

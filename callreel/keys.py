@@ -1,0 +1,164 @@
+"""Every key of the storage and of Redis is built and read here, and nowhere else.
+
+A chunk's key carries all that is known of the chunk, so that one listing of a recording rebuilds its index.
+Numbers are zero-padded, so that the order of names is the order of things.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import InvalidId
+from .model import Chunk
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_RECORDING_ID = re.compile(r"rec_([A-Za-z0-9_-]{1,64})_(\d{13,})\Z")
+_NONE = "x"  #: stands where a client did not tell a number
+
+
+def check_id(value: object, what: str) -> str:
+    """An id of the contract, as it came. Raises `InvalidId`."""
+    if not isinstance(value, str) or not _ID.match(value):
+        shown = repr(value)[:80]
+        raise InvalidId(f"{what} must be 1 to 64 characters of A-Z a-z 0-9 _ -; got {shown}.", field=what)
+    return value
+
+
+def recording_id(call_id: str, started_ms: int) -> str:
+    return f"rec_{call_id}_{started_ms}"
+
+
+def check_recording_id(value: str) -> str:
+    if not _RECORDING_ID.match(value):
+        raise InvalidId(f"recordingId must look like rec_<callId>_<epochMs>; got {value[:100]!r}.", field="recordingId")
+    return value
+
+
+def call_of(recording_id: str) -> str:
+    """The call a recording belongs to, read from its id."""
+    match = _RECORDING_ID.match(check_recording_id(recording_id))
+    assert match
+    return match[1]
+
+
+# ── storage ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def call_prefix(call_id: str) -> str:
+    return f"calls/{call_id}/"
+
+
+def call_slot(call_id: str, number: int) -> str:
+    """Create-only: whoever puts it has started the call's recording of this number."""
+    return f"calls/{call_id}/{number:06d}.json"
+
+
+def recording_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/"
+
+
+def journal_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/journal/"
+
+
+def journal_fact(recording_id: str, sequence: int) -> str:
+    return f"recordings/{recording_id}/journal/{sequence:08d}.json"
+
+
+def chunks_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/chunks/"
+
+
+def segment_prefix(recording_id: str, participant_id: str, track_id: str, seg: int) -> str:
+    return f"recordings/{recording_id}/chunks/{participant_id}/{track_id}/{seg:06d}/"
+
+
+def segment_facts(recording_id: str, participant_id: str, track_id: str, seg: int) -> str:
+    """Media type of the segment, create-only."""
+    return f"recordings/{recording_id}/segments/{participant_id}/{track_id}/{seg:06d}/segment.json"
+
+
+def segment_head(recording_id: str, participant_id: str, track_id: str, seg: int) -> str:
+    """The second copy of chunk 0: without it nothing of the segment decodes."""
+    return f"recordings/{recording_id}/segments/{participant_id}/{track_id}/{seg:06d}/head"
+
+
+def segments_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/segments/"
+
+
+def chunk(recording_id: str, chunk: Chunk) -> str:
+    def padded(value: int | None) -> str:
+        return _NONE if value is None else f"{value:014d}"
+
+    facts = (
+        f"{chunk.seq:06d}.{chunk.received_ms:014d}.{padded(chunk.start_ms)}.{padded(chunk.at_ms)}"
+        f".{padded(chunk.offset_ms)}.{_NONE if chunk.err_ms is None else f'{chunk.err_ms:06d}'}.{chunk.sha256}"
+    )
+    return segment_prefix(recording_id, chunk.participant_id, chunk.track_id, chunk.seg) + facts
+
+
+def parse_chunk(key: str, size_bytes: int) -> Chunk | None:
+    """The chunk that a key of `chunks_prefix` tells of; None where it is something else."""
+    parts = key.split("/")
+    if len(parts) != 7 or parts[0] != "recordings" or parts[2] != "chunks":
+        return None
+    facts = parts[6].split(".")
+    if len(facts) != 7 or len(facts[6]) != 64:
+        return None
+
+    def number(text: str) -> int | None:
+        return None if text == _NONE else int(text)
+
+    try:
+        start_ms = number(facts[2])
+        if start_ms is None:
+            return None
+        return Chunk(
+            participant_id=parts[3],
+            track_id=parts[4],
+            seg=int(parts[5]),
+            seq=int(facts[0]),
+            received_ms=int(facts[1]),
+            start_ms=start_ms,
+            at_ms=number(facts[3]),
+            offset_ms=number(facts[4]),
+            err_ms=number(facts[5]),
+            sha256=facts[6],
+            size_bytes=size_bytes,
+        )
+    except ValueError:
+        return None
+
+
+def derived_prefix(recording_id: str) -> str:
+    """Everything below can be deleted and comes again."""
+    return f"recordings/{recording_id}/derived/"
+
+
+def scan(recording_id: str, digest: str) -> str:
+    return f"recordings/{recording_id}/derived/scan/{digest}.json"
+
+
+def window_plan(recording_id: str, key: str) -> str:
+    return f"recordings/{recording_id}/derived/plans/{key}.json"
+
+
+def window(recording_id: str, key: str) -> str:
+    return f"recordings/{recording_id}/derived/windows/{key}.mp4"
+
+
+def windows_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/derived/windows/"
+
+
+def window_note(recording_id: str, key: str) -> str:
+    """What the renderer had to leave out of a window, if anything; put beside it."""
+    return f"recordings/{recording_id}/derived/notes/{key}.json"
+
+
+def artifact(recording_id: str, name: str, sha256: str) -> str:
+    return f"recordings/{recording_id}/artifacts/{name}/{sha256}"
+
+
+# ── Redis ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+INDEX_PREFIX = "callreel:"
+EPOCH = "callreel:epoch"  #: absent means that the index was flushed

@@ -1,0 +1,1 @@
+LAYOUTS: dict[str, object] = {"grid": None}

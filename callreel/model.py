@@ -1,0 +1,151 @@
+"""What a recording consists of. Frozen values only; whoever changes one makes another.
+
+recording ─ participant ─ track (one source) ─ segment (one MediaRecorder run) ─ chunk (one Blob, the unit of upload)
+
+Instants end in `_ms` and are integers on the clock their name tells: `start_ms`, `at_ms` on the client's clock,
+`received_ms`, `started_ms`, `stopped_ms` on the server's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .states import Status
+
+Kind = Literal["audio", "video", "av"]
+Source = Literal["camera", "microphone", "screen", "other"]
+ArtifactStatus = Literal["pending", "processing", "ready", "failed"]
+
+KINDS: tuple[Kind, ...] = ("audio", "video", "av")
+SOURCES: tuple[Source, ...] = ("camera", "microphone", "screen", "other")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One Blob of a segment, and all it says of itself. Its key in the storage is made of these fields alone."""
+
+    participant_id: str
+    track_id: str
+    seg: int  #: counts the recorder runs of the track, from 0
+    seq: int  #: counts the Blobs of the run, from 0
+    received_ms: int
+    start_ms: int  #: instant of the run's MediaRecorder.start() call, client's clock
+    at_ms: int | None  #: instant this Blob was delivered, client's clock
+    offset_ms: int | None  #: to be added to the client's clock to get the server's, as the client believes
+    err_ms: int | None  #: half the round trip behind that belief
+    sha256: str  #: lower-case hex
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One uninterrupted run of a MediaRecorder: a container file once all its chunks are joined."""
+
+    seg: int
+    mime_type: str  #: what the recorder reported; never trusted, only passed on
+    chunks: tuple[Chunk, ...]  #: in order of seq, every seq once; there may be holes
+    expected_chunks: int | None = None  #: what the client's `complete` declared
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(chunk.size_bytes for chunk in self.chunks)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Ranges of seq, both ends included, that are known to exist and are not there."""
+        have = {chunk.seq for chunk in self.chunks}
+        end = max([chunk.seq + 1 for chunk in self.chunks] + [self.expected_chunks or 0])
+        return ranges([seq for seq in range(end) if seq not in have])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One source of one participant over the whole recording."""
+
+    track_id: str
+    participant_id: str
+    source: Source
+    kind: Kind
+    label: str = ""
+    complete: bool = False  #: the client said that all of it was sent
+    segments: tuple[Segment, ...] = ()  #: in order of seg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    participant_id: str
+    name: str  #: what is shown
+    tracks: tuple[Track, ...] = ()  #: in the order in which they were announced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One file that was made of the recording."""
+
+    name: str  #: the address below `files/`
+    kind: str  #: composition, manifest, track
+    status: ArtifactStatus
+    mime_type: str = "application/octet-stream"
+    size_bytes: int = 0
+    duration_ms: int = 0
+    sha256: str = ""  #: names the object as well
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the starter asked for, checked and resolved to names."""
+
+    layout: str = "grid"
+    preset: str = "720p"
+    outputs: tuple[dict[str, Any], ...] = ()
+    max_duration_s: int | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A recording as its journal tells it, with the chunks that are stored."""
+
+    recording_id: str
+    call_id: str
+    status: Status
+    started_ms: int  #: time zero of the recording
+    started_by: str
+    options: Options = field(default_factory=Options)
+    stopped_ms: int | None = None
+    end_reason: str | None = None
+    pauses: tuple[tuple[int, int | None], ...] = ()  #: [paused_ms, resumed_ms), server's clock
+    participants: tuple[Participant, ...] = ()  #: in the order in which they came
+    artifacts: tuple[Artifact, ...] = ()
+    gaps: tuple[dict[str, Any], ...] = ()  #: as the manifest tells them
+    complete: bool = False
+    build: str = ""  #: digest of the window keys behind the finished film
+    error_code: str = ""
+    error_message: str = ""
+    sequence: int = 0  #: how many facts the journal had
+
+    def tracks(self) -> list[Track]:
+        return [track for participant in self.participants for track in participant.tracks]
+
+    def track(self, track_id: str) -> Track | None:
+        return next((track for track in self.tracks() if track.track_id == track_id), None)
+
+    @property
+    def duration_ms(self) -> int:
+        """Length of the film: [start, stop) less the pauses. 0 while nobody has stopped it."""
+        if self.stopped_ms is None:
+            return 0
+        paused = sum(min(b if b is not None else self.stopped_ms, self.stopped_ms) - a for a, b in self.pauses)
+        return max(0, self.stopped_ms - self.started_ms - paused)
+
+
+def ranges(numbers: list[int]) -> list[tuple[int, int]]:
+    """Sorted integers as ranges with both ends included: [0, 1, 2, 5] → [(0, 2), (5, 5)]."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found

@@ -1,0 +1,69 @@
+"""A recording as the storage has it: the journal's fold with the chunks that are there."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from . import journal, keys
+from .errors import ObjectMissing
+from .model import Chunk, Participant, Recording, Segment, Track
+from .storage import Storage
+
+
+def load(storage: Storage, recording_id: str) -> Recording:
+    """Journal and chunks of one recording. Raises `UnknownRecording`."""
+    state = journal.fold(recording_id, journal.read(storage, recording_id))
+    return with_chunks(state, read_chunks(storage, recording_id), read_mime_types(storage, recording_id))
+
+
+def read_chunks(storage: Storage, recording_id: str) -> list[Chunk]:
+    found = (keys.parse_chunk(entry.key, entry.size_bytes) for entry in storage.list(keys.chunks_prefix(recording_id)))
+    return [chunk for chunk in found if chunk is not None]
+
+
+def read_mime_types(storage: Storage, recording_id: str) -> dict[tuple[str, str, int], str]:
+    """(participant, track, seg) → media type as the recorder reported it."""
+    found = {}
+    for entry in storage.list(keys.segments_prefix(recording_id)):
+        if entry.key.endswith("/segment.json"):
+            *_, participant_id, track_id, seg, _name = entry.key.split("/")
+            try:
+                found[participant_id, track_id, int(seg)] = str(json.loads(storage.get(entry.key))["mimeType"])
+            except ObjectMissing:  # deleted since the listing
+                continue
+    return found
+
+
+def with_chunks(
+    state: Recording, chunks: Iterable[Chunk], mime_types: dict[tuple[str, str, int], str]
+) -> Recording:
+    """The recording with its segments filled. Pure; the order in which chunks come does not matter."""
+    slots: dict[tuple[str, str, int], dict[int, Chunk]] = defaultdict(dict)
+    # Two objects in one slot can only come from an index lost between two uploads: the first received one counts.
+    for chunk in sorted(chunks, key=lambda c: (c.received_ms, c.sha256)):
+        slots[chunk.participant_id, chunk.track_id, chunk.seg].setdefault(chunk.seq, chunk)
+
+    def filled(track: Track) -> Track:
+        declared = {segment.seg: segment.expected_chunks for segment in track.segments}
+        segs = {seg for (p, t, seg) in slots if (p, t) == (track.participant_id, track.track_id)} | set(declared)
+        segments = []
+        for seg in sorted(segs):
+            place = (track.participant_id, track.track_id, seg)
+            in_order = tuple(slots[place][seq] for seq in sorted(slots[place])) if place in slots else ()
+            segments.append(
+                Segment(
+                    seg=seg,
+                    mime_type=mime_types.get(place, ""),
+                    chunks=in_order,
+                    expected_chunks=declared.get(seg),
+                )
+            )
+        return replace(track, segments=tuple(segments))
+
+    def with_tracks(participant: Participant) -> Participant:
+        return replace(participant, tracks=tuple(filled(track) for track in participant.tracks))
+
+    return replace(state, participants=tuple(with_tracks(p) for p in state.participants))

@@ -1,0 +1,54 @@
+"""Settings: read from the environment once, checked at start, passed on as one frozen value."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import InvalidSettings
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable with the prefix `CALLREEL_`. `docs/settings.md` is made from here."""
+
+    model_config = SettingsConfigDict(env_prefix="CALLREEL_", frozen=True, extra="ignore")
+
+    jwt_secret: str = Field("", description="Key of the tokens (HS256) and of signed URLs, at least 32 characters.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="The index and the job queue. `unix://` works too.")
+    storage: str = Field("file:///var/lib/callreel", description="Where recordings live: `file:///…`.")
+    public_url: str = Field("", description="Address under which players reach this server; makes signed URLs absolute.")
+    cors_origins: str = Field("", description="Exact origins of pages that may call, separated by commas.")
+    participants_watch: bool = Field(False, description="Participants may watch the files of their call's recordings.")
+    render: Literal["rolling", "after-stop"] = Field("after-stop", description="When windows are rendered.")
+    fsync: Literal["always", "never"] = Field("always", description="`never` trades power-loss safety for speed.")
+    drain_s: float = Field(15, ge=0, le=3600, description="How long stop waits for tracks that are still uploading.")
+    late_s: float = Field(86400, ge=0, description="How long after stop chunks are still taken.")
+    lateness_s: float = Field(6, ge=0, le=3600, description="How long a rolling window waits for a silent track.")
+    chunk_bytes: int = Field(64 * MIB, ge=1024, description="Largest chunk. One chunk after sleep can be tens of MB.")
+    track_bytes: int = Field(16 * 1024 * MIB, ge=1024, description="Largest sum of a track's chunks.")
+    recording_bytes: int = Field(128 * 1024 * MIB, ge=1024, description="Largest sum of a recording's chunks.")
+    seq_ahead: int = Field(4096, ge=1, description="How far a chunk's number may be ahead of the next one expected.")
+    inflight_bytes: int = Field(96 * MIB, ge=MIB, description="Bodies held in memory by one process; more is `503`.")
+    min_free_bytes: int = Field(512 * MIB, ge=0, description="Free space below which chunks are refused with `507`.")
+    window_ms: int = Field(8000, description="Length of a rendered window. 8 s fit whole AAC frames and pictures.")
+    ffmpeg: str = Field("", description="Path of ffmpeg; empty: `ffmpeg` on PATH if 5.1 or newer, else imageio-ffmpeg's.")
+    render_threads: int = Field(1, ge=1, le=64, description="Threads of one window's encoder and of each decoder.")
+    render_timeout_s: int = Field(600, ge=10, description="After this one window's ffmpeg is killed.")
+    log: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+
+    @property
+    def origins(self) -> list[str]:
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment. Raises `InvalidSettings` with a sentence a person can act on."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them; that is what it is for
+    except ValidationError as error:
+        lines = [f"CALLREEL_{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise InvalidSettings("; ".join(lines)) from error

@@ -1,0 +1,147 @@
+"""Objects as files below one folder, shared by any number of processes.
+
+Temporary file → fsync → `link()` → fsync of the folder. `link()` is exclusive where `rename()` would overwrite
+(POSIX.1-2024, link: EEXIST), and a file that was never linked is only litter in `tmp/`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import InsufficientStorage, ObjectMissing, Unavailable
+from . import Entry
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class LocalStorage:
+    def __init__(self, root: Path, *, fsync: bool = True) -> None:
+        self.root = root
+        self.tmp = root / "tmp"
+        self._fsync = fsync
+        self._folders: set[str] = set()  #: folders known to exist and to be durable themselves
+        self.tmp.mkdir(parents=True, exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        return self.root / key
+
+    def new_temporary(self) -> Path:
+        """A name for a file that `put_if_absent` can take over without a copy."""
+        return self.tmp / uuid.uuid4().hex
+
+    def put_if_absent(self, key: str, data: bytes | Path) -> bool:
+        temporary = data if isinstance(data, Path) else self.new_temporary()
+        try:
+            if isinstance(data, bytes):
+                self._write(temporary, data)
+            elif self._fsync:
+                _fsync_path(temporary)
+            return self._publish(temporary, key)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise InsufficientStorage(f"The disk refused {key}: {error.strerror}.") from error
+            raise Unavailable(f"The disk refused {key}: {error.strerror}.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        try:
+            with open(self.path(key), "rb", buffering=0) as file:
+                if start:
+                    file.seek(start)
+                return file.read() if length is None else _read_exactly(file.fileno(), length)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise ObjectMissing(f"There is no object {key}.") from error
+        except OSError as error:
+            raise Unavailable(f"The disk could not read {key}: {error.strerror}.") from error
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        yield from self._walk(self.root / prefix, prefix.rstrip("/"))
+
+    def delete(self, key: str) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+    def sign(self, key: str, seconds: int) -> str | None:
+        return None
+
+    def _write(self, path: Path, data: bytes) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            if self._fsync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _publish(self, temporary: Path, key: str) -> bool:
+        target = self.path(key)
+        folder = key.rpartition("/")[0]
+        if folder not in self._folders:
+            self._make_folder(target.parent)
+            self._folders.add(folder)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:  # the folder was deleted under us: a deleted recording, or derived data swept away
+            self._make_folder(target.parent)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+        if self._fsync:
+            _fsync_path(target.parent)
+        return True
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and its parents, each durable in its own parent, for a lost folder loses its files.
+
+        Folders that are there already are synced too: who made them may not have come to it yet.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        while self._fsync and folder != self.root:
+            folder = folder.parent
+            _fsync_path(folder)
+
+    def _walk(self, folder: Path, prefix: str) -> Iterator[Entry]:
+        try:
+            with os.scandir(folder) as found:
+                # a folder sorts as its name with a slash, so that the order is that of the whole keys
+                entries = sorted(found, key=lambda e: e.name + "/" if e.is_dir() else e.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            key = f"{prefix}/{entry.name}" if prefix else entry.name
+            if entry.is_dir():
+                if key != "tmp":
+                    yield from self._walk(Path(entry.path), key)
+            else:
+                try:
+                    yield Entry(key, entry.stat().st_size)
+                except FileNotFoundError:  # deleted since the listing
+                    continue
+
+
+def _read_exactly(fd: int, length: int) -> bytes:
+    parts = []
+    while length > 0:
+        part = os.read(fd, length)
+        if not part:
+            break
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def _fsync_path(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
