@@ -1,0 +1,1 @@
+"""What the tests share: captured and generated calls, ways to put them into Callreel, and eyes and ears for the film."""
