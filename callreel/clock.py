@@ -1,0 +1,90 @@
+"""All arithmetic of time. Integers only; the unit stands in every name.
+
+Three axes: the *client's* clock (ms, any epoch), the *server's* clock (ms since 1970), and *recording time*
+(µs since `start`, paused spans cut out). Media time is µs since a segment's `MediaRecorder.start()` call: Chromium's
+first timestamps are that instant to within 4 to 25 ms, while its `start` event comes 60 to 180 ms late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .model import Chunk, Recording
+
+US_PER_MS = 1000
+US_PER_S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """Where a segment's media zero lies on the server's clock, and how far that may be off."""
+
+    zero_ms: int
+    err_ms: int
+    trusted: str  #: "probe" where the client had measured its offset, "received" where only our own clock tells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """An uninterrupted stretch of recording, on the server's clock and in recording time."""
+
+    from_ms: int
+    to_ms: int
+    at_us: int  #: recording time of `from_ms`
+
+    @property
+    def end_us(self) -> int:
+        return self.at_us + (self.to_ms - self.from_ms) * US_PER_MS
+
+
+def anchor(chunks: Sequence[Chunk]) -> Anchor:
+    """Media zero of a segment: its `start` and the first offset that a chunk of it tells.
+
+    The first one, not the best of all: a window must not move because of what was measured after it. Later beliefs
+    are for the slope. A client without any offset is placed by the least (received − at), which is its offset plus
+    the quickest upload.
+    """
+    for chunk in sorted(chunks, key=lambda c: c.seq):
+        if chunk.offset_ms is not None:
+            return Anchor(zero_ms=chunk.start_ms + chunk.offset_ms, err_ms=chunk.err_ms or 0, trusted="probe")
+    delays = [chunk.received_ms - chunk.at_ms for chunk in chunks if chunk.at_ms is not None]
+    first = min(chunks, key=lambda c: c.seq)
+    if delays:
+        return Anchor(zero_ms=first.start_ms + min(delays), err_ms=1000, trusted="received")
+    return Anchor(zero_ms=first.received_ms, err_ms=10_000, trusted="received")
+
+
+def spans(recording: Recording, until_ms: int) -> list[Span]:
+    """What of [start, until) belongs to the recording: the stretches between the pauses."""
+    found: list[Span] = []
+    from_ms, at_us = recording.started_ms, 0
+    for paused_ms, resumed_ms in (*recording.pauses, (until_ms, None)):
+        to_ms = min(paused_ms, until_ms)
+        if to_ms > from_ms:
+            found.append(Span(from_ms=from_ms, to_ms=to_ms, at_us=at_us))
+            at_us += (to_ms - from_ms) * US_PER_MS
+        if resumed_ms is None or resumed_ms >= until_ms:
+            break
+        from_ms = resumed_ms
+    return found
+
+
+def pictures(duration_us: int, fps: int) -> int:
+    """Whole pictures of a film of this length, rounded to the nearest."""
+    return (duration_us * fps + US_PER_S // 2) // US_PER_S
+
+
+def picture_at(time_us: int, fps: int) -> int:
+    """The number of the picture shown nearest to an instant; negative instants have negative numbers."""
+    return (time_us * fps + US_PER_S // 2) // US_PER_S
+
+
+def picture_us(number: int, fps: int) -> int:
+    """The instant of a picture, rounded down to µs."""
+    return number * US_PER_S // fps
+
+
+def samples(time_us: int, rate_hz: int) -> int:
+    """The nearest sample to an instant."""
+    return (time_us * rate_hz + US_PER_S // 2) // US_PER_S

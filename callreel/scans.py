@@ -1,0 +1,128 @@
+"""What is inside the chunks, as numbers: the result of `workers.scan`, all that planning knows of the media.
+
+A segment's chunks form *runs*: stretches without a missing chunk. A run is scanned once and its scan kept under a
+digest of the bytes it came from. Byte positions count from the first byte of the run; times are media time in µs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .model import Chunk
+
+#: Part of every scan's digest: raise it when scanning changes, and all is scanned again.
+SCAN_VERSION = 1
+
+Container = Literal["matroska", "mp4", "ogg"]
+Ints = NDArray[np.int64]
+
+
+def _none() -> Ints:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packets:
+    """The packets of one stream in order of time: arrays of one length."""
+
+    pts_us: Ints = field(default_factory=_none)
+    duration_us: Ints = field(default_factory=_none)  #: pictures: to the next one; sound: what the packet decodes to
+    from_byte: Ints = field(default_factory=_none)
+    to_byte: Ints = field(default_factory=_none)
+    key: Ints = field(default_factory=_none)  #: 1 where decoding can begin
+    #: sound only: where the packet's first sample belongs, pts freed of its jitter (see `workers.scan.smooth`)
+    place_us: Ints = field(default_factory=_none)
+
+    def __len__(self) -> int:
+        return len(self.pts_us)
+
+    @property
+    def from_us(self) -> int:
+        return int((self.place_us if len(self.place_us) else self.pts_us)[0])
+
+    @property
+    def to_us(self) -> int:
+        last = (self.place_us if len(self.place_us) else self.pts_us)[-1]
+        return int(last + self.duration_us[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunScan:
+    """One run of chunks, scanned."""
+
+    first_seq: int
+    chunk_sha256: tuple[str, ...]
+    chunk_bytes: tuple[int, ...]
+    container: Container = "matroska"
+    head: bytes = b""  #: what must precede any later bytes of the segment so that they decode
+    starts: Ints = field(default_factory=_none)  #: bytes at which reading can begin: Clusters, `moof`s
+    video: Packets = field(default_factory=Packets)
+    audio: Packets = field(default_factory=Packets)
+    width_px: int = 0
+    height_px: int = 0
+    video_codec: str = ""
+    audio_codec: str = ""
+    error: str = ""  #: why nothing of it can be used
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + len(self.chunk_sha256) - 1
+
+    def chunks_of(self, from_byte: int, to_byte: int) -> tuple[int, int]:
+        """Indices [a, b) of the run's chunks that hold these bytes."""
+        ends = np.cumsum(self.chunk_bytes)
+        return int(np.searchsorted(ends, from_byte, "right")), int(np.searchsorted(ends, to_byte - 1, "right")) + 1
+
+    def start_before(self, byte: int) -> int:
+        """The last place not behind `byte` at which reading can begin."""
+        index = int(np.searchsorted(self.starts, byte, "right")) - 1
+        return int(self.starts[index]) if index >= 0 else 0
+
+    def start_behind(self, byte: int) -> int:
+        """The first place not before `byte` at which reading could begin; the run's end where there is none."""
+        index = int(np.searchsorted(self.starts, byte, "left"))
+        return int(self.starts[index]) if index < len(self.starts) else sum(self.chunk_bytes)
+
+
+def run_digest(head_sha256: str, chunks: list[Chunk]) -> str:
+    """The name of a run's scan: made of all bytes that it is made of."""
+    text = json.dumps([SCAN_VERSION, head_sha256, chunks[0].seq, [chunk.sha256 for chunk in chunks]])
+    return sha256(text.encode()).hexdigest()
+
+
+_TEXTS = ("container", "video_codec", "audio_codec", "error", "first_seq", "width_px", "height_px")
+
+
+def encode(scan: RunScan) -> bytes:
+    facts = {name: getattr(scan, name) for name in _TEXTS}
+    facts |= {"sha256": scan.chunk_sha256, "bytes": scan.chunk_bytes, "head": scan.head.hex()}
+    arrays = {"starts": scan.starts}
+    for kind, packets in (("video", scan.video), ("audio", scan.audio)):
+        arrays |= {f"{kind}_{name}": getattr(packets, name) for name in Packets.__slots__}
+    file = io.BytesIO()
+    np.savez_compressed(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
+    return file.getvalue()
+
+
+def decode(data: bytes) -> RunScan:
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        facts = json.loads(stored["facts"].tobytes())
+        packets = {
+            kind: Packets(**{name: stored[f"{kind}_{name}"] for name in Packets.__slots__})
+            for kind in ("video", "audio")
+        }
+        return RunScan(
+            chunk_sha256=tuple(facts["sha256"]),
+            chunk_bytes=tuple(facts["bytes"]),
+            head=bytes.fromhex(facts["head"]),
+            starts=stored["starts"],
+            **packets,
+            **{name: facts[name] for name in _TEXTS},
+        )

@@ -1,0 +1,48 @@
+"""Just enough of container formats to know where reading may begin. Bytes in, positions out; no decoding.
+
+Matroska and WebM: a Cluster (RFC 9559, section 5.1.3) whose first child is its Timestamp. Fragmented MP4: a `moof`
+box whose first child is `mfhd` (ISO/IEC 14496-12, 8.8.4). Ogg: a page (RFC 3533, section 6).
+"""
+
+from __future__ import annotations
+
+import re
+
+from callreel.scans import Container
+
+_EBML = b"\x1a\x45\xdf\xa3"
+# Cluster id, a size of 1 to 8 bytes, then the Timestamp element's id: eight patterns, one for each length of a size.
+_CLUSTER = re.compile(
+    b"\x1f\x43\xb6\x75(?:"
+    + b"|".join(
+        b"[" + re.escape(bytes([low])) + b"-" + re.escape(bytes([high])) + b"]" + b"[\\x00-\\xff]{%d}" % extra
+        for extra, (low, high) in enumerate(
+            [(0x80, 0xFF), (0x40, 0x7F), (0x20, 0x3F), (0x10, 0x1F), (0x08, 0x0F), (0x04, 0x07), (0x02, 0x03), (1, 1)]
+        )
+    )
+    + b")[\xe7\xbf]",  # Timestamp, or the CRC-32 that some muxers put first
+    re.DOTALL,
+)
+_MOOF = re.compile(b"[\x00-\xff]{4}moof\x00\x00\x00\x10mfhd", re.DOTALL)
+_PAGE = re.compile(b"OggS\x00", re.DOTALL)
+
+_STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOOF, "ogg": _PAGE}
+
+#: container → the demuxer's name for PyAV and ffmpeg, always forced, so that no other parser ever sees the bytes
+DEMUXERS: dict[Container, str] = {"matroska": "matroska", "mp4": "mp4", "ogg": "ogg"}
+
+
+def container_of(data: bytes) -> Container | None:
+    """The container that the first bytes of a segment announce; None where it is none that we read."""
+    if data.startswith(_EBML):
+        return "matroska"
+    if data[4:8] == b"ftyp":
+        return "mp4"
+    if data.startswith(b"OggS"):
+        return "ogg"
+    return None
+
+
+def starts(container: Container, data: bytes) -> list[int]:
+    """Positions at which reading may begin, given the head before them."""
+    return [match.start() for match in _STARTS[container].finditer(data)]
