@@ -32,7 +32,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """Where on the canvas one tile is shown: even numbers (4:2:0 has one colour for 2 × 2 pixels), never overlapping."""
+    """Where on the canvas one tile is shown: even numbers, for 4:2:0 has one colour for 2 × 2 pixels; no overlaps."""
 
     participant_id: str
     track_id: str
@@ -59,9 +59,9 @@ def grid(tiles: Sequence[Tile], width_px: int, height_px: int) -> tuple[Region, 
     gutter = _even_floor(min(canvas) // 90) if len(shown) > 1 else 0
     while shown:
         sizes = [(t.width_px, t.height_px) if t.width_px > 0 and t.height_px > 0 else _CARD for t in shown]
-        tilings = [slots for slots in (_equal_heights(sizes, canvas, gutter), *_equal_cells(sizes, canvas, gutter)) if slots]
-        if tilings:
-            fitted = [[_fit(size, slot) for size, slot in zip(sizes, slots, strict=True)] for slots in tilings]
+        tilings = [_equal_heights(sizes, canvas, gutter), *_equal_cells(sizes, canvas, gutter)]
+        fitted = [[_fit(size, slot) for size, slot in zip(sizes, slots, strict=True)] for slots in tilings if slots]
+        if fitted:
             best = max(fitted, key=lambda rects: sum(w * h for _, _, w, h in rects))  # of equals the first
             return tuple(_region(tile, rect) for tile, rect in zip(shown, best, strict=True))
         shown.pop()
