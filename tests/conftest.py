@@ -1,0 +1,51 @@
+"""What tests of every kind share: an index server of their own, a data folder, and the whole of Callreel, running."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from callreel.embedded import start_index
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("CALLREEL_SLOW") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: set CALLREEL_SLOW=1"))
+
+
+@pytest.fixture(scope="session")
+def index_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real index server that lives as long as the run."""
+    with start_index(tmp_path_factory.mktemp("index")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(index_server: str) -> str:
+    """An empty index server."""
+    with Redis.from_url(index_server) as client:
+        client.flushall()
+    return index_server
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """An empty data folder."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """Recorded uploads of real browsers."""
+    return Path(os.environ.get("CALLREEL_CAPTURES") or TESTS / "data")

@@ -1,0 +1,92 @@
+"""What `rq worker -c workers.settings -S json -w workers.settings.Worker` reads: where the queue is, and who serves it.
+
+RQ takes serializer, class and intervals from its command line alone, so a worker started otherwise would lose jobs
+quietly. Hence the rule of this file: whoever starts one otherwise is told how.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+import rq
+from rq.job import Job
+from rq.queue import Queue as RqQueue
+from rq.serializers import JSONSerializer, resolve_serializer
+
+from callreel import queue
+from callreel.errors import InvalidSettings
+from callreel.lifeline import die_with
+from callreel.settings import load_settings
+
+#: Imported by the worker itself, so that every job begins with them: they take longer to load than a window to plan.
+_HEAVY = ("av", "numpy", "soxr", "PIL.Image", "workers.jobs")
+
+#: A worker that is killed is forgotten after this; it only matters to who counts workers.
+_WORKER_TTL_S = 60
+
+_REFUSAL = "A worker of Callreel is started with this line, and no other:\n    {} [queues]"
+
+
+def _redis_url() -> str:
+    try:
+        return load_settings().redis_url
+    except InvalidSettings as error:
+        sys.exit(f"callreel: {error}")
+
+
+def _refuse_other_commands() -> None:
+    """Exit where this module is being read by an `rq worker` that would not serve our jobs as they need it."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.command.name not in ("worker", "worker-pool"):
+        return
+    asked = context.params
+    right = (
+        context.command.name == "worker"
+        and asked.get("worker_class") == f"{__name__}.Worker"
+        and resolve_serializer(asked.get("serializer")) is JSONSerializer
+        and (asked.get("config") == __name__ or asked.get("url"))
+        and set(asked.get("queues") or ()) <= set(queue.QUEUES)
+    )
+    if not right:
+        sys.exit(_REFUSAL.format(queue.WORKER_COMMAND))
+
+
+class Worker(rq.Worker):
+    """An RQ worker that notices lost jobs within seconds and takes its jobs along when it dies."""
+
+    in_charge = False  #: whether this process, or the one it was forked from, serves the queues with this class
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options |= {"job_monitoring_interval": queue.HEARTBEAT_S, "worker_ttl": _WORKER_TTL_S}
+        super().__init__(*args, **options)
+        self.log_result_lifespan = False
+
+    def work(self, *args: Any, **options: Any) -> bool:
+        for name in _HEAVY:
+            importlib.import_module(name)
+        Worker.in_charge = True
+        return bool(super().work(*args, **options))
+
+    def main_work_horse(self, job: Job, queue: RqQueue) -> None:
+        die_with(self.pid or 0)  # here, for it is the horse's main thread that the kernel ties
+        super().main_work_horse(job, queue)
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        """How long a job is believed to run after its last heartbeat; RQ's own answer is a minute more."""
+        return queue.LEASE_S
+
+
+def require_worker() -> None:
+    """For jobs: refuse to run in a worker of RQ that is not ours. Outside of any worker everything may be called."""
+    if "RQ_JOB_ID" in os.environ and not Worker.in_charge:
+        raise InvalidSettings(_REFUSAL.format(queue.WORKER_COMMAND))
+
+
+REDIS_URL = _redis_url()
+QUEUES = list(queue.QUEUES)
+
+_refuse_other_commands()
