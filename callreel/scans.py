@@ -10,7 +10,7 @@ import io
 import json
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,32 +97,34 @@ def run_digest(head_sha256: str, chunks: list[Chunk]) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-_TEXTS = ("container", "video_codec", "audio_codec", "error", "first_seq", "width_px", "height_px")
+_FACTS = ("container", "video_codec", "audio_codec", "error", "first_seq", "width_px", "height_px")
 
 
 def encode(scan: RunScan) -> bytes:
-    facts = {name: getattr(scan, name) for name in _TEXTS}
+    facts = {name: getattr(scan, name) for name in _FACTS}
     facts |= {"sha256": scan.chunk_sha256, "bytes": scan.chunk_bytes, "head": scan.head.hex()}
-    arrays = {"starts": scan.starts}
+    arrays: dict[str, NDArray[Any]] = {"starts": scan.starts}
     for kind, packets in (("video", scan.video), ("audio", scan.audio)):
         arrays |= {f"{kind}_{name}": getattr(packets, name) for name in Packets.__slots__}
     file = io.BytesIO()
-    np.savez_compressed(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
+    arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
 
 def decode(data: bytes) -> RunScan:
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         facts = json.loads(stored["facts"].tobytes())
-        packets = {
-            kind: Packets(**{name: stored[f"{kind}_{name}"] for name in Packets.__slots__})
-            for kind in ("video", "audio")
-        }
+
+        def packets(kind: str) -> Packets:
+            return Packets(**{name: stored[f"{kind}_{name}"] for name in Packets.__slots__})
+
         return RunScan(
-            chunk_sha256=tuple(facts["sha256"]),
-            chunk_bytes=tuple(facts["bytes"]),
-            head=bytes.fromhex(facts["head"]),
+            chunk_sha256=tuple(facts.pop("sha256")),
+            chunk_bytes=tuple(facts.pop("bytes")),
+            head=bytes.fromhex(facts.pop("head")),
             starts=stored["starts"],
-            **packets,
-            **{name: facts[name] for name in _TEXTS},
+            video=packets("video"),
+            audio=packets("audio"),
+            **facts,
         )

@@ -46,3 +46,39 @@ def container_of(data: bytes) -> Container | None:
 def starts(container: Container, data: bytes) -> list[int]:
     """Positions at which reading may begin, given the head before them."""
     return [match.start() for match in _STARTS[container].finditer(data)]
+
+
+def media_end(container: Container, data: bytes, position: int, size_bytes: int) -> int:
+    """Where the element ends that holds a packet, given where the demuxer found the packet.
+
+    A demuxer that is handed less than this drops the packet. In Matroska `position` is that of the block's payload:
+    behind it follow 4 bytes of block header, the frame, and in a BlockGroup what belongs to it (RFC 9559, 5.1.3.4).
+    """
+    if container == "matroska":
+        return _block_end(data, position) or position + 4 + size_bytes
+    if container == "ogg":
+        following = data.find(b"OggS", position + 4)
+        return following if following > 0 else len(data)
+    return position + size_bytes
+
+
+def _block_end(data: bytes, position: int) -> int | None:
+    block = _element_before(data, position, b"\xa3") or _element_before(data, position, b"\xa1")
+    if block is None:
+        return None
+    start, end = block
+    if data[start] == 0xA1:
+        group = _element_before(data, start, b"\xa0")
+        return max(group[1], end) if group else end
+    return end
+
+
+def _element_before(data: bytes, position: int, element_id: bytes) -> tuple[int, int] | None:
+    """(start, end) of the EBML element of this one-byte id whose content begins at `position`."""
+    for width in range(1, 9):
+        start = position - width - 1
+        if start >= 0 and data[start : start + 1] == element_id and data[start + 1].bit_length() == 9 - width:
+            mask = (1 << (8 - width)) - 1
+            value = int.from_bytes(bytes([data[start + 1] & mask]) + data[start + 2 : position], "big")
+            return start, position + value
+    return None

@@ -137,8 +137,9 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
             duration_us = int((packet.duration or 0) * packet.time_base * 1_000_000)
             if audio is not None and packet.stream_index == audio.index and audio.codec_context.name == "opus":
                 duration_us = opus.duration_us(bytes(packet))
+            end = containers.media_end(container, source, position, packet.size)
             rows[packet.stream_index].append(
-                (pts_us, duration_us, position + shift, position + shift + packet.size, int(packet.is_keyframe))
+                (pts_us, duration_us, position + shift, min(end + shift, len(data)), int(packet.is_keyframe))
             )
             count += 1
             if count > _MAX_PACKETS:

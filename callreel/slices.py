@@ -1,0 +1,148 @@
+"""Who is seen when: the timeline cut into slices of whole pictures in which nothing about the layout changes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .clock import picture_at
+from .layouts import LAYOUTS, Region, Tile
+from .model import Participant
+from .profiles import Profile
+from .timeline import Clip, Scans, Timeline
+
+#: A last picture is held this long before the card takes its place: holes shorter than that are not seen at all.
+_HOLD_S = 1
+#: Microphone and camera of one person begin some milliseconds apart; nobody shall see a card flash up between.
+_SETTLE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A region and the index of the clip shown in it; None shows the card."""
+
+    region: Region
+    clip: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The pictures [first, end) of the film."""
+
+    first: int
+    end: int
+    tiles: tuple[Placed, ...]
+
+
+_Interval = tuple[int, int]
+_Show = tuple[int, int, int]  #: pictures [from, to) and the clip they come from
+_Seen = tuple[str, str, int | None]  #: participant, track ("" for the card), clip
+
+
+def cut_slices(timeline: Timeline, scans: Scans, profile: Profile, layout: str, count: int) -> list[Slice]:
+    """Slices that cover the pictures [0, count) without a hole."""
+    fps = profile.fps
+    seen: list[tuple[int, int, _Seen]] = []
+    for participant in timeline.participants:
+        seen += _seen(timeline, participant, fps)
+    cuts = sorted({0, count} | {n for a, b, _ in seen for n in (a, b) if 0 < n < count})
+    found: list[Slice] = []
+    previous: tuple[_Seen, ...] | None = None
+    for a, b in zip(cuts, cuts[1:], strict=False):
+        now = tuple(what for x, y, what in seen if x <= a and y >= b)
+        if now == previous:
+            found[-1] = Slice(first=found[-1].first, end=b, tiles=found[-1].tiles)
+        else:
+            found.append(Slice(first=a, end=b, tiles=_lay_out(timeline, scans, profile, layout, now)))
+        previous = now
+    return found
+
+
+def _lay_out(
+    timeline: Timeline, scans: Scans, profile: Profile, layout: str, seen: Sequence[_Seen]
+) -> tuple[Placed, ...]:
+    names = {participant.participant_id: participant.name for participant in timeline.participants}
+    tiles, clips = [], {}
+    for participant_id, track_id, clip in seen:
+        width_px, height_px = 16, 9  # a card takes any shape; this one stands well beside pictures
+        if clip is not None:
+            run = scans[timeline.clips[clip].place][timeline.clips[clip].run]
+            width_px, height_px = run.width_px, run.height_px
+        clips[participant_id, track_id] = clip
+        tiles.append(
+            Tile(
+                participant_id=participant_id,
+                track_id=track_id,
+                label=names[participant_id],
+                width_px=width_px,
+                height_px=height_px,
+            )
+        )
+    regions = LAYOUTS[layout](tiles, profile.width_px, profile.height_px)
+    return tuple(Placed(region, clips[region.participant_id, region.track_id]) for region in regions)
+
+
+def _seen(timeline: Timeline, participant: Participant, fps: int) -> list[tuple[int, int, _Seen]]:
+    """When a participant is seen, and with what: each picture track, or the card where there is none."""
+    there = _merged(
+        [
+            (picture_at(p.from_us, fps), picture_at(p.to_us, fps))
+            for p in timeline.presences
+            if p.participant_id == participant.participant_id
+        ]
+    )
+    found: list[tuple[int, int, _Seen]] = []
+    covered: list[_Interval] = []
+    for track in participant.tracks:
+        shows = _shows(timeline.clips, participant.participant_id, track.track_id, there, fps)
+        found += [(a, b, (participant.participant_id, track.track_id, clip)) for a, b, clip in shows]
+        covered += [(a, b) for a, b, _ in shows]
+    settle = int(_SETTLE_S * fps)
+    for a, b in _without(there, _merged(covered)):
+        begins = any(a == start for start, _ in there)
+        if not (begins and b - a <= settle and any(b == start for start, _ in covered)):
+            found.append((a, b, (participant.participant_id, "", None)))
+    return found
+
+
+def _shows(
+    clips: Sequence[Clip], participant_id: str, track_id: str, there: Sequence[_Interval], fps: int
+) -> list[_Show]:
+    """The pictures of one track, the last one of each clip held for a while if its participant stays."""
+    own = sorted(
+        (picture_at(clip.from_us, fps), picture_at(clip.to_us, fps), index)
+        for index, clip in enumerate(clips)
+        if clip.kind == "video" and (clip.participant_id, clip.track_id) == (participant_id, track_id)
+    )
+    found: list[_Show] = []
+    for number, (a, b, index) in enumerate(own):
+        stays = max((y for x, y in there if x <= b <= y), default=b)
+        limit = own[number + 1][0] if number + 1 < len(own) else stays
+        end = min(b + _HOLD_S * fps, stays, max(limit, b))
+        a = max(a, found[-1][1]) if found else a  # a clip that begins before the last one ended waits its turn
+        if a < end:
+            found.append((a, end, index))
+    return found
+
+
+def _merged(intervals: Sequence[_Interval]) -> list[_Interval]:
+    found: list[_Interval] = []
+    for a, b in sorted(intervals):
+        if found and a <= found[-1][1]:
+            found[-1] = (found[-1][0], max(b, found[-1][1]))
+        elif a < b:
+            found.append((a, b))
+    return found
+
+
+def _without(intervals: Sequence[_Interval], taken: Sequence[_Interval]) -> list[_Interval]:
+    found: list[_Interval] = []
+    for a, b in intervals:
+        for x, y in taken:
+            if x < b and y > a:
+                if a < x:
+                    found.append((a, x))
+                a = max(a, y)
+        if a < b:
+            found.append((a, b))
+    return found

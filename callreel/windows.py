@@ -1,0 +1,179 @@
+"""The timeline, cut into windows; each under a key that is the digest of all that decides its picture and sound. Pure.
+
+A window's plan is plain JSON, is all that a renderer reads, and its canonical form is what the key is made of. So
+equal plans are equal windows, whoever asks for them, and what is stored under a key is never made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from .clock import US_PER_S, picture_us, pictures, samples
+from .profiles import Profile
+from .scans import RunScan
+from .slices import Slice, cut_slices
+from .timeline import Clip, Scans, Timeline
+
+#: Part of every key: raise it when a renderer makes something else of the same plan.
+RENDER_VERSION = 1
+#: Sound is mixed from this much before a window, so that nothing in the mix begins at its border …
+LEAD_IN_US = 500_000
+#: … to this much behind it, for the encoder's last frames. What changes there changes the window.
+LEAD_OUT_US = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One window of a film."""
+
+    k: int
+    key: str
+    plan: dict[str, Any]  #: what decides the window; its digest is the key
+    from_us: int
+    to_us: int
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with one form only, for digests."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def plan_windows(timeline: Timeline, scans: Scans, profile: Profile, layout: str, window_ms: int) -> list[Window]:
+    """All windows of the film, in order."""
+    count = pictures(timeline.duration_us, profile.fps)
+    per_window = window_ms * profile.fps // 1000
+    slices = cut_slices(timeline, scans, profile, layout, count)
+    return [
+        plan_window(timeline, scans, profile, slices, k, first, min(first + per_window, count))
+        for k, first in enumerate(range(0, count, per_window))
+    ]
+
+
+def plan_window(
+    timeline: Timeline, scans: Scans, profile: Profile, slices: Sequence[Slice], k: int, first: int, end: int
+) -> Window:
+    """The window of the pictures [first, end)."""
+    fps = profile.fps
+    from_us, to_us = picture_us(first, fps), picture_us(end, fps)
+    inputs = _Inputs(scans, fps)
+    planned = []
+    for piece in slices:
+        a, b = max(piece.first, first), min(piece.end, end)
+        if a < b:
+            planned.append({"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)})
+    sound = [
+        _sound(clip, scans[clip.place][clip.run], from_us, to_us, profile.audio_rate_hz)
+        for clip in timeline.clips
+        if clip.kind == "audio" and clip.from_us < to_us + LEAD_OUT_US and clip.to_us > from_us - LEAD_IN_US
+    ]
+    plan = {
+        "v": RENDER_VERSION,
+        "profile": profile.to_json(),
+        "k": k,
+        "firstPicture": first,
+        "pictures": end - first,
+        "slices": planned,
+        "video": inputs.planned(),
+        "audio": [item for item in sound if item is not None],
+    }
+    return Window(k=k, key=sha256(canonical(plan)).hexdigest(), plan=plan, from_us=from_us, to_us=to_us)
+
+
+class _Inputs:
+    """The video inputs of one window: one for each clip, read from the key frame before its first picture."""
+
+    def __init__(self, scans: Scans, fps: int) -> None:
+        self._scans = scans
+        self._half_us = US_PER_S // fps // 2  # the nearest picture is shown, so it may be half a step ahead
+        self._fps = fps
+        self._ranges: dict[Clip, tuple[int, int]] = {}
+
+    def tiles(self, timeline: Timeline, piece: Slice, a: int, b: int) -> list[dict[str, Any]]:
+        """The tiles of a slice's pictures [a, b), as the renderer wants them."""
+        found = []
+        for tile in piece.tiles:
+            region = tile.region
+            item: dict[str, Any] = {
+                "label": region.label,
+                "x": region.x_px,
+                "y": region.y_px,
+                "width": region.width_px,
+                "height": region.height_px,
+            }
+            if tile.clip is not None:
+                item |= self._use(timeline.clips[tile.clip], a, b)
+            found.append(item)
+        return found
+
+    def _use(self, clip: Clip, a: int, b: int) -> dict[str, int]:
+        """Which of the clip's pictures are shown: times in µs of media time."""
+        pts = self._scans[clip.place][clip.run].video.pts_us
+        base_us = picture_us(a, self._fps) - clip.shift_us
+        first = max(0, int(np.searchsorted(pts, base_us + self._half_us, "right")) - 1)
+        last_us = picture_us(b - 1, self._fps) - clip.shift_us + self._half_us
+        last = max(first, int(np.searchsorted(pts, last_us, "right")) - 1)
+        before = self._ranges.get(clip)
+        self._ranges[clip] = (first, last) if before is None else (min(first, before[0]), max(last, before[1]))
+        # the clip's place in `planned()`: inputs keep the order in which they were first used
+        return {"input": list(self._ranges).index(clip), "baseUs": base_us, "firstUs": int(pts[first])}
+
+    def planned(self) -> list[dict[str, Any]]:
+        found = []
+        for clip, (first, last) in self._ranges.items():
+            run = self._scans[clip.place][clip.run]
+            key = int(np.flatnonzero(run.video.key[: first + 1])[-1])
+            from_byte = run.start_before(int(run.video.from_byte[key : last + 1].min()))
+            to_byte = int(run.video.to_byte[key : last + 1].max())
+            found.append({**_reading(clip, run, from_byte, to_byte), "lastUs": int(run.video.pts_us[last])})
+        return found
+
+
+def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> dict[str, Any] | None:
+    """What of a clip's sound is heard in a window: packets, and the sample at which each begins."""
+    packets = run.audio
+    begin_us = max(clip.from_us, from_us - LEAD_IN_US) - clip.shift_us
+    end_us = min(clip.to_us, to_us + LEAD_OUT_US) - clip.shift_us
+    first = max(0, int(np.searchsorted(packets.place_us, begin_us, "right")) - 1)
+    end = int(np.searchsorted(packets.place_us, end_us, "left"))
+    if first >= end:
+        return None
+    # Decoders need a running start: Opus 80 ms (RFC 7845, 4.6), AAC two frames. They are decoded, and not heard.
+    warm = max(0, int(np.searchsorted(packets.place_us, packets.place_us[first] - 100_000, "left")))
+    from_byte = run.start_before(int(packets.from_byte[warm:end].min()))
+    to_byte = int(packets.to_byte[warm:end].max())
+    starts = packets.place_us[first:end] + clip.shift_us
+    return {
+        **_reading(clip, run, from_byte, to_byte),
+        "warmUs": int(packets.pts_us[warm]),
+        # when each packet is stamped, in the media's own time, and where its first sample goes, in the film's samples
+        "packets": [
+            [int(pts), samples(int(start), rate_hz)] for pts, start in zip(packets.pts_us[first:end], starts, strict=True)
+        ],
+        "fromSample": samples(max(clip.from_us, from_us - LEAD_IN_US), rate_hz),
+        "toSample": samples(min(clip.to_us, to_us + LEAD_OUT_US), rate_hz),
+        # ramps stand at the clip's own ends, which may lie outside of what this window reads
+        "clip": [samples(clip.from_us, rate_hz), samples(clip.to_us, rate_hz)],
+    }
+
+
+def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str, Any]:
+    """Which bytes an input consists of: the run's head, and a range of the chunks that hold it."""
+    a, b = run.chunks_of(from_byte, to_byte)
+    skipped = sum(run.chunk_bytes[:a])
+    return {
+        "participantId": clip.participant_id,
+        "trackId": clip.track_id,
+        "seg": clip.seg,
+        "container": run.container,
+        "head": sha256(run.head).hexdigest(),
+        "seq": run.first_seq + a,
+        "chunks": list(run.chunk_sha256[a:b]),
+        "bytes": [from_byte - skipped, to_byte - skipped],
+        "headBytes": len(run.head),
+    }
