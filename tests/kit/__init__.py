@@ -1,1 +1,1 @@
-"""What the tests share: captured and generated calls, ways to put them into Callreel, and eyes and ears for the film."""
+"""What the tests share: captured and generated calls, ways to put them into Callreel, eyes and ears for the film."""

@@ -127,7 +127,8 @@ def build_recording(root: Path | Storage, capture: Capture | Path, recipe: Recip
 
     for run in sorted(capture.runs, key=lambda run: run.start_true_ms):
         clock.at_ms = max(clock.at_ms, round(run.start_true_ms + shift_ms))
-        control.put_track(recording_id, run.track_id, run.participant, run.participant.title(), run.source, run.kind, "")
+        name = run.participant.title()
+        control.put_track(recording_id, run.track_id, run.participant, name, run.source, run.kind, label="")
 
     uploads = [u for u in plan_uploads(capture, recipe.started_ms, seed=recipe.seed) if u.place not in recipe.lose]
     for upload in recipe.arrange(uploads):

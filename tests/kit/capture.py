@@ -1,6 +1,6 @@
 """A call as its browsers recorded it: every recorder run with its chunks, its clock and the truth about it.
 
-Real captures (`tests/data/captures`) and generated calls have this one form, so whatever replays one replays both.
+Real captures (`tests/data`) and generated calls have this one form, so whatever replays one replays both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from callreel.model import Kind, Source
 
-CAPTURES = Path(os.environ.get("CALLREEL_CAPTURES") or Path(__file__).resolve().parents[1] / "data" / "captures")
+CAPTURES = Path(os.environ.get("CALLREEL_CAPTURES") or Path(__file__).resolve().parents[1] / "data")
 NAMES = ("duo-split", "trio-rejoin")
 
 
@@ -40,6 +40,7 @@ class Run:
     start_client_ms: float  #: instant of the start() call
     stop_client_ms: float
     chunks: tuple[CapturedChunk, ...]
+    drawn_ms: tuple[int, ...] = ()  #: what the clock drawn into each picture says, where there is one
 
     @property
     def track_id(self) -> str:
@@ -71,7 +72,7 @@ class Run:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     name: str
-    true_epoch_ms: int  #: the host pressed start; flashes and beeps are at whole seconds from here
+    true_epoch_ms: int  #: the host pressed start; flashes and beeps are at the whole seconds of this clock
     length_ms: int  #: from start to stop
     runs: tuple[Run, ...]
     floor_ms: dict[str, dict[str, float]]  #: participant → flash, beep: what the capture itself is off
@@ -88,6 +89,11 @@ class Capture:
 
     def tone_of(self, participant: str) -> int:
         return next(run.tone_hz for run in self.runs_of(participant) if run.tone_hz)
+
+    @property
+    def beats_ms(self) -> list[int]:
+        """The whole seconds of the true clock, ms from the start."""
+        return list(range(-self.true_epoch_ms % 1000, self.length_ms, 1000))
 
     def presence(self, participant: str, *, sound: bool) -> list[tuple[float, float]]:
         """Spans in which the participant was seen (or heard), ms from the start."""

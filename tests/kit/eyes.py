@@ -1,0 +1,148 @@
+"""Eyes: who is in the picture, where, flashing when, and what does their drawn clock say?
+
+Tiles are found by colour alone; nothing here knows the layout. A participant's picture is one dark saturated colour
+with little else on it; at a flash it is white, and is looked for where it was right before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from . import timecode
+from .timecode import Picture
+
+Rgb = tuple[int, int, int]
+Box = tuple[int, int, int, int]  #: left, top, right, bottom in px of the film
+Mask = npt.NDArray[np.bool_]
+
+_SMALL_WIDTH = 320  #: tiles are looked for in a reduced picture, and measured once in the full one
+_SMALLEST_SHARE = 0.003  #: of the canvas; a tile among 25 in a portrait shape still has twice that
+_NEAR = 0.24  #: largest distance of two colours, each divided by its strongest channel; ours are 0.5 apart
+_DARKEST = 40  #: a pixel whose strongest channel is below has no colour to speak of
+_WHITE = 128  #: mean luma of a flashing tile is above, of a dark one below
+
+ABSENT, DARK, WHITE = 0, 1, 2
+
+
+@dataclass
+class Sight:
+    """What was seen of one participant, one entry per picture of the film."""
+
+    state: list[int] = field(default_factory=list)
+    clock_ms: list[int | None] = field(default_factory=list)
+    box: list[Box | None] = field(default_factory=list)
+
+    def visible(self) -> list[bool]:
+        return [state != ABSENT for state in self.state]
+
+
+@dataclass(frozen=True)
+class View:
+    """A whole film, as seen."""
+
+    width_px: int
+    height_px: int
+    times_ms: list[float]
+    sights: dict[str, Sight]
+
+    def flashes_ms(self, participant: str) -> list[float]:
+        """When the participant's tile turned white."""
+        state = self.sights[participant].state
+        return [
+            self.times_ms[n] for n in range(1, len(state)) if state[n] == WHITE and state[n - 1] == DARK
+        ]  # fmt: skip
+
+
+def is_color(picture: Picture, rgb: Rgb) -> Mask:
+    """Which pixels have a colour, whatever their brightness: ranges and matrices of players differ by that."""
+    pixels = picture.astype(np.float32)
+    strongest = pixels.max(axis=2)
+    wanted = np.array(rgb, np.float32) / max(rgb)
+    distance = np.abs(pixels / np.maximum(strongest, 1)[..., None] - wanted).max(axis=2)
+    return np.asarray((distance < _NEAR) & (strongest > _DARKEST))
+
+
+def find_box(mask: Mask, smallest_px: float) -> Box | None:
+    """The rectangle that a colour fills, but for stray pixels and things drawn on it."""
+    if mask.sum() < smallest_px:
+        return None
+    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
+    ys = np.flatnonzero(rows > 0.25 * rows.max())
+    xs = np.flatnonzero(columns > 0.25 * columns.max())
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+@dataclass
+class _Tile:
+    """Where a participant was last seen dark: in the small picture, and measured in the full one."""
+
+    small: Box
+    full: Box
+
+
+def watch(path: Path, colors: Mapping[str, Rgb], *, clocks: bool = False) -> View:
+    """Look at every picture of a film. `clocks` reads the drawn clocks too."""
+    sights = {name: Sight() for name in colors}
+    tiles: dict[str, _Tile] = {}
+    times_ms: list[float] = []
+    size = (0, 0)
+    for time_ms, frame in _pictures(path):
+        size = (frame.width, frame.height)
+        times_ms.append(time_ms)
+        small = _rgb(frame, _SMALL_WIDTH)
+        for name, rgb in colors.items():
+            sight = sights[name]
+            state = _look(frame, small, rgb, tiles, name)
+            sight.state.append(state)
+            sight.box.append(tiles[name].full if name in tiles else None)
+            sight.clock_ms.append(_clock(frame, tiles[name].full) if clocks and name in tiles else None)
+    return View(size[0], size[1], times_ms, sights)
+
+
+def _look(frame: av.VideoFrame, small: Picture, rgb: Rgb, tiles: dict[str, _Tile], name: str) -> int:
+    """The state of one participant; notes in `tiles` where."""
+    box = find_box(is_color(small, rgb), _SMALLEST_SHARE * small.shape[0] * small.shape[1])
+    if box is not None:
+        known = tiles.get(name)
+        if known is None or known.small != box:
+            full = _rgb(frame, frame.width)
+            measured = find_box(is_color(full, rgb), _SMALLEST_SHARE * full.shape[0] * full.shape[1])
+            tiles[name] = _Tile(box, measured or box)
+        return DARK
+    if name in tiles and _mean(small, tiles[name].small) > _WHITE:
+        return WHITE
+    tiles.pop(name, None)
+    return ABSENT
+
+
+def _clock(frame: av.VideoFrame, box: Box) -> int | None:
+    plane = frame.planes[0]
+    luma = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
+    left, top, right, bottom = box
+    return timecode.read(luma[top:bottom, left:right])
+
+
+def _pictures(path: Path) -> Iterator[tuple[float, av.VideoFrame]]:
+    with av.open(str(path)) as file:
+        file.streams.video[0].thread_type = "AUTO"
+        for frame in file.decode(video=0):
+            if frame.pts is not None and frame.time_base is not None:
+                yield float(frame.pts * frame.time_base * 1000), frame
+
+
+def _rgb(frame: av.VideoFrame, width: int) -> Picture:
+    height = max(2, round(width * frame.height / frame.width))
+    return (
+        frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray().astype(np.uint8)
+    )
+
+
+def _mean(picture: Picture, box: Box) -> float:
+    left, top, right, bottom = box
+    return float(picture[top:bottom, left:right].mean())
