@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,10 @@ class LocalStorage:
         self.tmp = root / "tmp"
         self._fsync = fsync
         self._folders: set[str] = set()  #: folders known to exist and to be durable themselves
+        new = not root.exists()
         self.tmp.mkdir(parents=True, exist_ok=True)
+        if new:
+            self._sync(root.parent)
 
     def path(self, key: str) -> Path:
         return self.root / key
@@ -38,8 +42,9 @@ class LocalStorage:
         try:
             if isinstance(data, bytes):
                 self._write(temporary, data)
-            elif self._fsync:
-                _fsync_path(temporary)
+            else:
+                temporary = self._here(temporary)
+                self._sync(temporary)
             return self._publish(temporary, key)
         except OSError as error:
             if error.errno in _FULL:
@@ -47,13 +52,18 @@ class LocalStorage:
             raise Unavailable(f"The disk refused {key}: {error.strerror}.") from error
         finally:
             temporary.unlink(missing_ok=True)
+            if isinstance(data, Path):
+                data.unlink(missing_ok=True)
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         try:
             with open(self.path(key), "rb", buffering=0) as file:
                 if start:
                     file.seek(start)
-                return file.read() if length is None else _read_exactly(file.fileno(), length)
+                if length is None:
+                    return file.read()
+                rest = os.fstat(file.fileno()).st_size - start  # `os.read` allocates what it is asked for
+                return _read_exactly(file.fileno(), min(length, rest))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise ObjectMissing(f"There is no object {key}.") from error
         except OSError as error:
@@ -63,7 +73,12 @@ class LocalStorage:
         yield from self._walk(self.root / prefix, prefix.rstrip("/"))
 
     def delete(self, key: str) -> None:
-        self.path(key).unlink(missing_ok=True)
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except (NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as error:
+            raise Unavailable(f"The disk could not delete {key}: {error.strerror}.") from error
 
     def sign(self, key: str, seconds: int) -> str | None:
         return None
@@ -74,10 +89,21 @@ class LocalStorage:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
-            if self._fsync:
-                os.fsync(fd)
+            self._flush(fd)  # of this descriptor: another one may never hear that a write behind it failed
         finally:
             os.close(fd)
+
+    def _here(self, file: Path) -> Path:
+        """The file, or a copy of it where it lies on another file system: links do not reach across."""
+        if file.stat().st_dev == self.tmp.stat().st_dev:
+            return file
+        copy = self.new_temporary()
+        try:
+            shutil.copyfile(file, copy)
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
+        return copy
 
     def _publish(self, temporary: Path, key: str) -> bool:
         target = self.path(key)
@@ -86,18 +112,13 @@ class LocalStorage:
             self._make_folder(target.parent)
             self._folders.add(folder)
         try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
+            stored = _link(temporary, target)
         except FileNotFoundError:  # the folder was deleted under us: a deleted recording, or derived data swept away
             self._make_folder(target.parent)
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
-        if self._fsync:
-            _fsync_path(target.parent)
-        return True
+            stored = _link(temporary, target)
+        # Also where the key was taken: its writer may have died between link and here, and False means "is stored" too.
+        self._sync(target.parent)
+        return stored
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and its parents, each durable in its own parent, for a lost folder loses its files.
@@ -105,9 +126,22 @@ class LocalStorage:
         Folders that are there already are synced too: who made them may not have come to it yet.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        while self._fsync and folder != self.root:
+        while folder != self.root:
             folder = folder.parent
-            _fsync_path(folder)
+            self._sync(folder)
+
+    def _sync(self, path: Path) -> None:
+        """Make a file's content, or a folder's names, outlive a loss of power."""
+        if self._fsync:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._flush(fd)
+            finally:
+                os.close(fd)
+
+    def _flush(self, fd: int) -> None:
+        if self._fsync:
+            os.fsync(fd)
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[Entry]:
         try:
@@ -116,6 +150,8 @@ class LocalStorage:
                 entries = sorted(found, key=lambda e: e.name + "/" if e.is_dir() else e.name)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise Unavailable(f"The disk could not list {prefix}: {error.strerror}.") from error
         for entry in entries:
             key = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.is_dir():
@@ -139,9 +175,9 @@ def _read_exactly(fd: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _fsync_path(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _link(file: Path, target: Path) -> bool:
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        os.link(file, target)
+    except FileExistsError:
+        return False
+    return True
