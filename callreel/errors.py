@@ -99,7 +99,7 @@ class ParticipantRemoved(PermanentError):
     code, status = "participant_removed", 403
 
 
-# 404, 405, 410 ─ what is asked for
+# 404 to 410 ─ what is asked for
 class NotFound(PermanentError):
     """There is nothing at this address."""
 
@@ -134,6 +134,12 @@ class MethodNotAllowed(PermanentError):
     """The address does not know this method."""
 
     code, status = "method_not_allowed", 405
+
+
+class RequestTimeout(TransientError):
+    """The body stopped coming."""
+
+    code, status = "request_timeout", 408
 
 
 class RecordingDeleted(PermanentError):

@@ -162,3 +162,26 @@ def artifact(recording_id: str, name: str, sha256: str) -> str:
 # ── Redis ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 INDEX_PREFIX = "callreel:"
 EPOCH = "callreel:epoch"  #: absent means that the index was flushed
+INDEX_SERVER = "callreel:index:server"  #: which run of the server was filled; another one may have lost the last second
+INDEX_LOCK = "callreel:rebuilding"  #: held by the one process that fills the index
+INDEX_ENTRIES = "callreel:index:"  #: everything below is made anew by a rebuild
+INDEX_OPEN = "callreel:index:open"  #: set of recordings somebody has to look after
+WAKE_PREFIX = "callreel:wake:"  #: channels: something was written to a recording of this call
+
+
+def index_recording(recording_id: str) -> str:
+    return f"callreel:index:recording:{recording_id}"
+
+
+def index_track(recording_id: str, track_id: str) -> str:
+    """Have-list of a track: ranges per segment, sizes."""
+    return f"callreel:index:track:{recording_id}:{track_id}"
+
+
+def index_slots(recording_id: str, track_id: str, seg: int) -> str:
+    """seq → whose bytes: the chunk's facts, reserved or stored."""
+    return f"callreel:index:slots:{recording_id}:{track_id}:{seg}"
+
+
+def wake(call_id: str) -> str:
+    return f"{WAKE_PREFIX}{call_id}"

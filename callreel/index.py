@@ -1,0 +1,187 @@
+"""The index: what of the recordings must be known fast. It lives in Redis and may be lost at any moment.
+
+One rule: nothing is true because the index says so. Every script looks for the epoch key first; where it is absent the
+index was flushed, callers hear `IndexLost`, and `callreel.rebuild` fills it again from the storage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.commands.core import Script
+from redis.retry import Retry
+
+from . import keys
+from .control import now_ms
+from .errors import Unavailable
+from .have import Range, SegmentHave, TrackHave
+from .journal import Fact
+from .model import Recording
+from .states import FINAL, Status
+
+log = logging.getLogger(__name__)
+
+
+class IndexLost(Unavailable):
+    """The index is being made anew."""
+
+    def __init__(self) -> None:
+        super().__init__("The index was lost and is being made anew from the storage; try again.", retryAfterS=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRecording:
+    """A recording somebody has to look after: not final yet, or a chunk came when it was."""
+
+    recording_id: str
+    status: Status
+    started_ms: int
+    stopped_ms: int | None
+    max_duration_s: int | None
+    last_chunk_ms: int  #: 0 where none came
+    chunks: int  #: how many were registered; moves with every new one
+
+
+def connect(url: str) -> redis.Redis:
+    """A client as every process here uses it: two attempts, and no waiting for a server that does not answer."""
+    return redis.Redis.from_url(
+        url,
+        protocol=2,  # measured: half the time of RESP3 in the client, and nothing here needs RESP3
+        decode_responses=True,
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 1),  # for a connection closed while idle; any more is the caller's own retry
+    )
+
+
+def script(client: redis.Redis, name: str) -> Script:
+    """The Lua script that lies beside this module."""
+    return client.register_script((resources.files(__package__) / f"{name}.lua").read_text())
+
+
+def ask(question: Callable[[], Any]) -> Any:
+    """The server's answer. Raises `Unavailable`."""
+    try:
+        return question()
+    except redis.RedisError as error:
+        raise Unavailable(f"The index does not answer ({type(error).__name__}); try again.") from error
+
+
+class Index:
+    """The recordings' side of the index; `callreel.slots` has the chunks'. One a process, used from any thread."""
+
+    def __init__(self, client: redis.Redis, *, clock_ms: Callable[[], int] = now_ms) -> None:
+        self.redis = client
+        self.clock_ms = clock_ms
+        self.owed: set[str] = set()  #: recordings whose facts could not be noted; `rebuild.settle` does it later
+        self._note = script(client, "note")
+
+    def noted(self, recording: Recording, fact: Fact) -> None:
+        """A fact was written; may be told twice. Never fails: what cannot be noted now is owed."""
+        try:
+            self.note(recording)
+        except Unavailable as error:
+            log.warning("index: %s of %s is not noted yet: %s", fact.type, recording.recording_id, error.detail)
+            self.owed.add(recording.recording_id)
+
+    def note(self, recording: Recording, *, wake: bool = True) -> None:
+        """Keep a recording's state, and wake who waits for its events. Raises `Unavailable`."""
+        fields: list[str | int] = ["status", str(recording.status), "startedMs", recording.started_ms]
+        if recording.stopped_ms is not None:
+            fields += ["stoppedMs", recording.stopped_ms]
+        if recording.options.max_duration_s is not None:
+            fields += ["maxDurationS", recording.options.max_duration_s]
+        for track in recording.tracks():
+            fields += [f"owner:{track.track_id}", track.participant_id]
+        final = "final" if recording.status in FINAL else "open"
+        channel = keys.wake(recording.call_id) if wake else ""
+        names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN]
+        args = [recording.recording_id, recording.sequence, final, channel, *fields]
+        ask(lambda: self._note(keys=names, args=args))
+
+    def open_recordings(self) -> list[OpenRecording]:
+        """Every recording somebody has to look after. Raises `Unavailable`, `IndexLost`."""
+
+        def facts_of(ids: list[str]) -> list[dict[str, str]]:
+            pipeline = self.redis.pipeline(transaction=False)
+            for recording_id in ids:
+                pipeline.hgetall(keys.index_recording(recording_id))
+            return list(pipeline.execute())
+
+        if not self.ready():
+            raise IndexLost
+        ids = sorted(ask(lambda: self.redis.smembers(keys.INDEX_OPEN)))
+        found = zip(ids, ask(lambda: facts_of(ids)), strict=True)
+        return [_open(recording_id, facts) for recording_id, facts in found if "status" in facts]
+
+    def settled(self, recording_id: str, chunks: int) -> None:
+        """The result of a final recording has all of its first `chunks` chunks. If no more came, nobody has to look."""
+        name = keys.index_recording(recording_id)
+        status, known = ask(lambda: self.redis.hmget(name, "status", "chunks"))
+        if status in FINAL and int(known or 0) <= chunks:
+            ask(lambda: self.redis.srem(keys.INDEX_OPEN, recording_id))
+
+    def have(self, recording_id: str, track_ids: list[str]) -> dict[str, TrackHave]:
+        """What is here of these tracks. Raises `Unavailable`, `IndexLost`."""
+
+        def answers() -> list[Any]:
+            pipeline = self.redis.pipeline(transaction=False)
+            pipeline.exists(keys.EPOCH)
+            for track_id in track_ids:
+                pipeline.hgetall(keys.index_track(recording_id, track_id))
+            return list(pipeline.execute())
+
+        epoch, *found = ask(answers)
+        if not epoch:
+            raise IndexLost
+        return {track_id: _have(fields) for track_id, fields in zip(track_ids, found, strict=True)}
+
+    def set_progress(self, recording_id: str, fraction: float) -> None:
+        """How much of the film is made, 0 to 1; a hint for people, so it may be lost."""
+        try:
+            ask(lambda: self.redis.hset(keys.index_recording(recording_id), "progress", f"{fraction:.4f}"))
+        except Unavailable as error:
+            log.info("index: progress of %s is lost: %s", recording_id, error.detail)
+
+    def progress(self, recording_id: str) -> float:
+        """Raises `Unavailable`."""
+        return float(ask(lambda: self.redis.hget(keys.index_recording(recording_id), "progress")) or 0)
+
+    def ready(self) -> bool:
+        """Is the index there and filled? Raises `Unavailable`."""
+        return bool(ask(lambda: self.redis.exists(keys.EPOCH)))
+
+
+def _open(recording_id: str, facts: dict[str, str]) -> OpenRecording:
+    def number(name: str) -> int | None:
+        return int(facts[name]) if name in facts else None
+
+    return OpenRecording(
+        recording_id=recording_id,
+        status=Status(facts["status"]),
+        started_ms=int(facts["startedMs"]),
+        stopped_ms=number("stoppedMs"),
+        max_duration_s=number("maxDurationS"),
+        last_chunk_ms=number("lastChunkMs") or 0,
+        chunks=number("chunks") or 0,
+    )
+
+
+def _have(fields: dict[str, str]) -> TrackHave:
+    """A track's hash, as `commit.lua` keeps it: `s:<seg>:<first>` → last, `b:<seg>` → bytes."""
+    found: dict[int, list[Range]] = {}
+    for name, value in fields.items():
+        if name.startswith("s:"):
+            _, seg, first = name.split(":")
+            found.setdefault(int(seg), []).append((int(first), int(value)))
+    segments = tuple(
+        SegmentHave(seg=seg, have=tuple(sorted(found[seg])), size_bytes=int(fields.get(f"b:{seg}", 0)))
+        for seg in sorted(found)
+    )
+    return TrackHave(mime_type=fields.get("mime", ""), segments=segments)

@@ -1,0 +1,14 @@
+-- A fact of a recording is durable: keep what admission needs. Facts may be told twice and in any order.
+-- KEYS: 1 recording, 2 open recordings
+-- ARGV: 1 recording, 2 sequence, 3 'open' or 'final', 4 channel, 5… field, value, …
+local known = tonumber(redis.call('HGET', KEYS[1], 'sequence') or 0)
+if tonumber(ARGV[2]) >= known then
+  redis.call('HSET', KEYS[1], 'sequence', ARGV[2], unpack(ARGV, 5))
+  if ARGV[3] == 'open' then
+    redis.call('SADD', KEYS[2], ARGV[1])
+  else
+    redis.call('SREM', KEYS[2], ARGV[1])
+  end
+end
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[1]) end
+return 1

@@ -1,0 +1,179 @@
+"""Making the index anew from the storage, and comparing the two.
+
+One process fills at a time, everybody else answers 503 meanwhile: the epoch key is set last, and without it no script
+registers anything, so what the listings saw is all there is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+
+from . import journal, keys
+from .errors import CallreelError, UnknownRecording
+from .have import of_recording
+from .index import Index, ask
+from .model import Recording
+from .repository import load
+from .slots import facts
+from .states import FINAL
+from .storage import Storage
+
+log = logging.getLogger(__name__)
+
+_LOCK_MS = 30_000  #: renewed at every recording; the listing of one takes far less, and after a crash others wait so long
+
+
+def ensure(index: Index, storage: Storage) -> bool:
+    """Fill the index if it was lost; True if it is there now. Cheap when it is. Raises `Unavailable`.
+
+    A server that was started again, or took over from another, has forgotten up to the last second: that is a loss too.
+    """
+    run_id = ask(lambda: index.redis.info("server"))["run_id"]
+    epoch, filled = ask(lambda: index.redis.mget(keys.EPOCH, keys.INDEX_SERVER))
+    if epoch and filled == run_id:
+        return True
+    if epoch:
+        ask(lambda: index.redis.delete(keys.EPOCH))
+    return rebuild(index, storage)
+
+
+def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
+    """Fill the index from the storage alone; False if somebody else is at it. Raises `Unavailable`."""
+    client = index.redis
+    token = uuid.uuid4().hex
+    if not ask(lambda: client.set(keys.INDEX_LOCK, token, nx=True, px=_LOCK_MS)):
+        return False
+    try:
+        if force:
+            ask(lambda: client.delete(keys.EPOCH))
+        elif index.ready():
+            return True
+        began = time.monotonic()
+        for name in list(ask(lambda: list(client.scan_iter(f"{keys.INDEX_ENTRIES}*", count=1000)))):
+            ask(lambda name=name: client.delete(name))  # type: ignore[misc]
+        count = 0
+        for recording_id in recording_ids(storage):
+            if ask(lambda: client.get(keys.INDEX_LOCK)) != token:
+                return False  # this process slept too long, another one is filling
+            ask(lambda: client.pexpire(keys.INDEX_LOCK, _LOCK_MS))
+            _fill(index, load(storage, recording_id))
+            count += 1
+        run_id = ask(lambda: client.info("server"))["run_id"]
+        epoch = time.time_ns() // 1_000_000
+        ask(lambda: client.mset({keys.INDEX_SERVER: run_id, keys.EPOCH: epoch}))
+        log.info("index: made anew of %d recordings in %.2f s", count, time.monotonic() - began)
+        return True
+    finally:
+        if ask(lambda: client.get(keys.INDEX_LOCK)) == token:
+            ask(lambda: client.delete(keys.INDEX_LOCK))
+
+
+def settle(index: Index, storage: Storage) -> None:
+    """Note what could not be noted when it happened. Raises `Unavailable`."""
+    for recording_id in list(index.owed):
+        index.note(journal.fold(recording_id, journal.read(storage, recording_id)))
+        index.owed.discard(recording_id)
+
+
+def check(index: Index, storage: Storage) -> list[str]:
+    """Sentences about what index and storage do not agree in. Raises `Unavailable`."""
+    if not index.ready():
+        return ["the index is empty or was lost: `callreel rebuild` makes it anew"]
+    found: list[str] = []
+    ids = set(recording_ids(storage))
+    for recording_id in sorted(ids):
+        try:
+            found += [f"{recording_id}: {sentence}" for sentence in _differences(index, load(storage, recording_id))]
+        except CallreelError as error:
+            found.append(f"{recording_id}: {error.detail}")
+    prefix = keys.index_recording("")
+    known = {name.removeprefix(prefix) for name in ask(lambda: list(index.redis.scan_iter(f"{prefix}*", count=1000)))}
+    found += [f"{recording_id}: in the index, but not in the storage" for recording_id in sorted(known - ids)]
+    return found
+
+
+def recording_ids(storage: Storage) -> Iterator[str]:
+    """Every recording that was begun."""
+    for entry in storage.list("calls/"):
+        recording_id = str(json.loads(storage.get(entry.key))["recordingId"])
+        try:
+            journal.fold(recording_id, journal.read(storage, recording_id))
+        except UnknownRecording:  # the slot was taken, and the process died before the first fact: nobody was told
+            continue
+        yield recording_id
+
+
+def _slots(recording: Recording) -> dict[str, dict[str, str]]:
+    """Redis key → seq → slot, as `commit.lua` keeps them."""
+    found: dict[str, dict[str, str]] = {}
+    for track in recording.tracks():
+        for segment in track.segments:
+            name = keys.index_slots(recording.recording_id, track.track_id, segment.seg)
+            for chunk in segment.chunks:
+                slot = f"c {chunk.sha256} {facts(chunk)} {chunk.received_ms}"
+                found.setdefault(name, {})[str(chunk.seq)] = slot
+    return found
+
+
+def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
+    return [part for pair in fields.items() for part in pair]
+
+
+def _fill(index: Index, recording: Recording) -> None:
+    index.note(recording, wake=False)
+    client = index.redis
+    pipeline = client.pipeline(transaction=False)
+    for name, slots in _slots(recording).items():
+        pipeline.hset(name, items=_flat(slots))
+    chunks = [chunk for track in recording.tracks() for segment in track.segments for chunk in segment.chunks]
+    for track_id, here in of_recording(recording).items():
+        fields: dict[str, str | int] = {}
+        for segment in here.segments:
+            for first, last in segment.have:
+                fields |= {f"s:{segment.seg}:{first}": last, f"e:{segment.seg}:{last}": first}
+            fields |= {f"b:{segment.seg}": segment.size_bytes, f"t:{segment.seg}": segment.have[-1][1]}
+        if fields:
+            fields |= {"bytes": here.size_bytes, "segs": here.segments[-1].seg + 1, "mime": here.mime_type}
+            pipeline.hset(keys.index_track(recording.recording_id, track_id), items=_flat(fields))
+    last_ms = max((chunk.received_ms for chunk in chunks), default=0)
+    sums: dict[str, str | int] = {"bytes": sum(chunk.size_bytes for chunk in chunks)}
+    sums |= {"chunks": len(chunks), "lastChunkMs": last_ms}
+    pipeline.hset(keys.index_recording(recording.recording_id), items=_flat(sums))
+    if recording.status in FINAL and chunks:
+        # Whether its result has its last chunk is not known here; who looks will find out, and say `settled`.
+        pipeline.sadd(keys.INDEX_OPEN, recording.recording_id)
+    ask(pipeline.execute)
+
+
+def _differences(index: Index, recording: Recording) -> Iterator[str]:
+    known = ask(lambda: index.redis.hgetall(keys.index_recording(recording.recording_id)))
+    if not known:
+        yield "not in the index"
+        return
+    for name, stored in (("status", str(recording.status)), ("sequence", str(recording.sequence))):
+        if known.get(name) != stored:
+            yield f"{name} is {known.get(name)} in the index, {stored} in the storage"
+    stored_slots = _slots(recording)
+    pattern = keys.index_slots(recording.recording_id, "*", 0).removesuffix("0") + "*"
+    names = set(ask(lambda: list(index.redis.scan_iter(pattern, count=1000)))) | stored_slots.keys()
+    for name in sorted(names):
+        slots: dict[str, str] = ask(lambda name=name: index.redis.hgetall(name))  # type: ignore[misc]
+        place = name.rsplit(":", 2)
+        here = {seq: slot.split(" ")[1] for seq, slot in slots.items() if slot.startswith("c ")}
+        there = {seq: slot.split(" ")[1] for seq, slot in stored_slots.get(name, {}).items()}
+        for seq in sorted(here.keys() | there.keys(), key=int):
+            where = f"track {place[1]}, seg {place[2]}, seq {seq}"
+            if seq not in there:
+                yield f"{where}: registered, but not stored"
+            elif seq not in here:
+                yield f"{where}: stored, but not registered"
+            elif here[seq] != there[seq]:
+                yield f"{where}: registered with other bytes than stored"
+    have = of_recording(recording)
+    for track_id, here_now in index.have(recording.recording_id, list(have)).items():
+        if here_now.segments != have[track_id].segments:
+            yield f"track {track_id}: the have-list differs from what is stored"

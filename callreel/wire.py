@@ -1,0 +1,143 @@
+"""A recording as the contract's JSON. Pure; the only place where our names become the wire's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from .events import WHOLE, Event
+from .have import TrackHave
+from .model import Artifact, Participant, Recording, Track
+from .states import ACTIVE, Status
+
+Json = dict[str, Any]
+Sign = Callable[[str], str]  #: name of a file → address that works without a token
+
+_NOTHING = TrackHave()
+
+
+def instant(at_ms: int | None) -> str | None:
+    """RFC 3339, UTC, milliseconds."""
+    if at_ms is None:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def short(recording: Recording, status: str | None = None) -> Json:
+    """What start, stop and their like answer."""
+    answer: Json = {
+        "recordingId": recording.recording_id,
+        "roomId": recording.call_id,
+        "startedAt": instant(recording.started_ms),
+        "status": status or str(recording.status),
+    }
+    if recording.stopped_ms is not None:
+        answer["stoppedAt"] = instant(recording.stopped_ms)
+    return answer
+
+
+def recording(state: Recording, have: Mapping[str, TrackHave], progress: float, sign: Sign) -> Json:
+    """The whole recording."""
+    return {
+        "recordingId": state.recording_id,
+        "roomId": state.call_id,
+        "status": str(state.status),
+        "startedAt": instant(state.started_ms),
+        "stoppedAt": instant(state.stopped_ms),
+        "startedBy": state.started_by,
+        "endReason": state.end_reason,
+        "durationMs": state.duration_ms,
+        "metadata": state.options.metadata,
+        "complete": state.complete,
+        "gaps": list(state.gaps),
+        "progress": _progress(state, progress),
+        "layout": state.options.layout,
+        "preset": state.options.preset,
+        "outputs": list(state.options.outputs),
+        "participants": [_participant(who, have) for who in state.participants],
+        "artifacts": [artifact(item, sign) for item in state.artifacts],
+        "error": {"code": state.error_code, "message": state.error_message} if state.error_code else None,
+    }
+
+
+def event(told: Event, whole: Callable[[Recording], Json]) -> Json:
+    """One event; `whole` makes the recording's JSON where the event carries all of it."""
+    state = told.state
+    data = whole(state) if told.type in WHOLE else {"recordingId": state.recording_id, "roomId": state.call_id}
+    return {
+        "id": told.id,
+        "type": told.type,
+        "timestamp": instant(told.at_ms),
+        "sequence": told.sequence,
+        "data": {**data, **told.data},
+    }
+
+
+def artifact(item: Artifact, sign: Sign) -> Json:
+    return {
+        "name": item.name,
+        "kind": item.kind,
+        "status": item.status,
+        "mimeType": item.mime_type,
+        "bytes": item.size_bytes,
+        "durationMs": item.duration_ms,
+        "sha256": item.sha256,
+        "url": sign(item.name) if item.status == "ready" else None,
+        **({"error": item.error} if item.error else {}),
+    }
+
+
+def missing(found: list[tuple[int, list[tuple[int, int]]]]) -> list[Json]:
+    """Holes of a track: `[{seg, chunks: [[from, to]]}]`, as gaps say it."""
+    return [{"seg": seg, "chunks": [list(hole) for hole in holes]} for seg, holes in found]
+
+
+def uploads(track_id: str, participant_id: str, complete: bool, have: TrackHave) -> Json:
+    return {
+        "participantId": participant_id,
+        "trackId": track_id,
+        "complete": complete,
+        "segments": segments(have),
+    }
+
+
+def segments(have: TrackHave) -> list[Json]:
+    return [
+        {"seg": s.seg, "have": [list(r) for r in s.have], "next": s.next, "bytes": s.size_bytes} for s in have.segments
+    ]
+
+
+def expected(track: Track) -> list[tuple[int, int]]:
+    """(seg, chunks) that the client declared."""
+    return [(segment.seg, segment.expected_chunks or 0) for segment in track.segments]
+
+
+def _participant(who: Participant, have: Mapping[str, TrackHave]) -> Json:
+    return {
+        "participantId": who.participant_id,
+        "name": who.name,
+        "tracks": [_track(track, have.get(track.track_id, _NOTHING)) for track in who.tracks],
+    }
+
+
+def _track(track: Track, have: TrackHave) -> Json:
+    return {
+        "trackId": track.track_id,
+        "source": track.source,
+        "kind": track.kind,
+        "label": track.label,
+        "mimeType": have.mime_type or None,
+        "segments": len(have.segments),
+        "bytes": have.size_bytes,
+        "missing": sum(to - start + 1 for _, holes in have.missing(expected(track)) for start, to in holes),
+        "complete": track.complete,
+    }
+
+
+def _progress(state: Recording, told: float) -> float:
+    if state.status in (Status.COMPLETED, Status.FAILED):
+        return 1
+    if state.status in ACTIVE:
+        return 0
+    return round(min(max(told, 0.0), 0.99), 4)  # 1 means that the film is there
