@@ -1,0 +1,348 @@
+/**
+ * The wire contract, as the browser speaks it: addresses, headers, JSON shapes. Twin of `docs/protocol.md`.
+ * The one rule: nothing else in this library calls `fetch`.
+ */
+
+/** @typedef {"camera" | "microphone" | "screen" | "other"} Source */
+/** @typedef {"audio" | "video" | "av"} Kind */
+/** @typedef {{ source: Source, kind: Kind, label?: string, participantId?: string }} TrackBody */
+/** @typedef {{ seg: number, chunks: number, bytes: number }} SegmentSum */
+/** @typedef {{ segments: SegmentSum[], reason: string }} Completion */
+/** @typedef {{ trackId: string, limits: Record<string, number>, serverTimeMs: number }} TrackAnswer */
+/** @typedef {{ seg: number, seq: number, duplicate: boolean, next: number, missing: [number, number][], serverTimeMs: number }} ChunkAnswer */
+/** @typedef {{ recordingId: string, roomId: string, startedAt: string, status: string, stoppedAt?: string }} ControlAnswer */
+/**
+ * @typedef {object} Artifact
+ * @property {string} name
+ * @property {string} kind
+ * @property {"pending" | "processing" | "ready" | "failed"} status
+ * @property {string} mimeType
+ * @property {number} bytes
+ * @property {number} durationMs
+ * @property {string} sha256
+ * @property {string} [url]
+ */
+/** @typedef {{ trackId: string, source: Source, kind: Kind, mimeType: string, segments: number, bytes: number, missing: number }} TrackState */
+/** @typedef {{ participantId: string, name: string, tracks: TrackState[] }} ParticipantState */
+/**
+ * @typedef {object} Recording
+ * @property {string} recordingId
+ * @property {string} roomId
+ * @property {"recording" | "paused" | "stopping" | "processing" | "completed" | "failed" | "deleting" | "deleted"} status
+ * @property {string} startedAt
+ * @property {string | null} [stoppedAt]
+ * @property {number} [durationMs]
+ * @property {number} [progress]
+ * @property {boolean} [complete]
+ * @property {unknown[]} [gaps]
+ * @property {ParticipantState[]} [participants]
+ * @property {Artifact[]} [artifacts]
+ * @property {{ code: string, message: string } | null} [error]
+ */
+/** @typedef {{ id?: string, type: string, timestamp?: string, sequence?: number, data: any }} CallEvent */
+/** @typedef {{ seg: number, seq: number, start: number, at: number, offset?: number, err?: number }} ChunkFields */
+/** @typedef {string | (() => string | Promise<string>)} Token */
+/** @typedef {{ timeoutMs?: number, signal?: AbortSignal }} CallOptions */
+
+/** Small JSON answers come in milliseconds; a request that is silent this long is lost. */
+const CONTROL_TIMEOUT_MS = 15_000;
+
+/** A refusal, or that no answer came. `retryable` tells whether the same request may succeed later. */
+export class CallreelError extends Error {
+  /**
+   * @param {string} code stable, as in the contract; `network`, `timeout`, `aborted`, `token` are the client's own
+   * @param {string} message
+   * @param {{ status?: number, retryable?: boolean, retryAfterMs?: number, fromServer?: boolean, cause?: unknown, problem?: Record<string, any> }} [about]
+   */
+  constructor(code, message, about = {}) {
+    super(message, { cause: about.cause });
+    this.name = "CallreelError";
+    this.code = code;
+    this.status = about.status ?? 0;
+    this.retryable = about.retryable ?? false;
+    this.retryAfterMs = about.retryAfterMs ?? 0;
+    /** Callreel itself said so, not something between it and this browser. */
+    this.fromServer = about.fromServer ?? false;
+    this.problem = about.problem ?? {};
+  }
+}
+
+/**
+ * A dictionary of integers as RFC 9651 writes it: `seg=0, seq=17, start=1732259000123`.
+ * @param {ChunkFields} fields
+ */
+export function chunkHeader(fields) {
+  /** @type {(keyof ChunkFields)[]} */
+  const order = ["seg", "seq", "start", "at", "offset", "err"];
+  const members = [];
+  for (const key of order) {
+    const value = fields[key];
+    if (value === undefined) continue;
+    // Structured integers have at most 15 digits; anything else is a bug here and must not reach the server.
+    if (!Number.isFinite(value) || Math.abs(value) >= 1e15) throw new RangeError(`Chunk: ${key}=${value} is no integer`);
+    members.push(`${key}=${Math.round(value) + 0}`);
+  }
+  return members.join(", ");
+}
+
+/**
+ * RFC 9530.
+ * @param {ArrayBuffer} sha256
+ */
+export function contentDigest(sha256) {
+  let binary = "";
+  for (const byte of new Uint8Array(sha256)) binary += String.fromCharCode(byte);
+  return `sha-256=:${btoa(binary)}:`;
+}
+
+/**
+ * Seconds or an HTTP date, as milliseconds from now. 0 where there is none.
+ * @param {string | null} value
+ * @param {number} [nowMs]
+ */
+export function retryAfterMs(value, nowMs = Date.now()) {
+  if (!value) return 0;
+  const ms = /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
+}
+
+/** Random and valid as an id of the contract. */
+export function randomId(bytes = 6) {
+  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+/** A bearer token that can be asked for again, where a function was given. */
+class Credentials {
+  /** @type {Token} */ #token;
+  /** @type {Promise<string> | null} */ #current = null;
+
+  /** @param {Token} token */
+  constructor(token) {
+    this.#token = token;
+  }
+
+  get renewable() {
+    return typeof this.#token === "function";
+  }
+
+  async get() {
+    const token = this.#token;
+    if (typeof token === "string") return token;
+    this.#current ??= Promise.resolve().then(token);
+    try {
+      return await this.#current;
+    } catch (cause) {
+      this.#current = null;
+      throw new CallreelError("token", "No token could be had.", { retryable: true, cause });
+    }
+  }
+
+  forget() {
+    this.#current = null;
+  }
+}
+
+/** One call on one server. */
+export class Api {
+  #base;
+  #callId;
+  #credentials;
+  #fetch;
+
+  /** @param {{ endpoint?: string, callId: string, token: Token, fetch?: typeof globalThis.fetch }} options */
+  constructor({ endpoint = "", callId, token, fetch = globalThis.fetch }) {
+    this.#base = (endpoint || globalThis.location?.origin || "").replace(/\/+$/, "");
+    this.#callId = callId;
+    this.#credentials = new Credentials(token);
+    this.#fetch = fetch;
+  }
+
+  get endpoint() {
+    return this.#base;
+  }
+
+  get callId() {
+    return this.#callId;
+  }
+
+  /** The participant that the token speaks for; "" where it does not tell (only the server checks it). */
+  async identity() {
+    const payload = (await this.#credentials.get()).split(".")[1] ?? "";
+    try {
+      const claims = JSON.parse(atob(payload.replace(/-/g, "+").replace(/_/g, "/")));
+      return String(claims.participant ?? claims.sub ?? "");
+    } catch {
+      return "";
+    }
+  }
+
+  /** An address as the server wrote it, perhaps relative, made absolute. @param {string} url */
+  resolve(url) {
+    return new URL(url, this.#base + "/").href;
+  }
+
+  /** Server time, and the instant at which the answer's head was here. @param {() => number} now @param {CallOptions} [options] */
+  async time(now, options) {
+    let receivedMs = 0;
+    const data = await this.#json("GET", `${this.#base}/time`, {
+      ...options,
+      anonymous: true, // no Authorization: no preflight, so one round trip is one round trip
+      onHead: () => (receivedMs = now()),
+    });
+    return { serverTimeMs: Number(data.serverTimeMs), receivedMs };
+  }
+
+  /** @param {Record<string, unknown>} [body] @returns {Promise<ControlAnswer>} */
+  start(body) {
+    return this.#json("POST", this.#url("recording/start"), { json: body });
+  }
+
+  /** @returns {Promise<ControlAnswer>} */
+  stop() {
+    return this.#json("POST", this.#url("recording/stop"));
+  }
+
+  /** The running recording, or one by its id. @param {string} [recordingId] @returns {Promise<Recording>} */
+  recording(recordingId) {
+    return this.#json("GET", this.#url(recordingId ? `recording/${encodeURIComponent(recordingId)}` : "recording"));
+  }
+
+  /** @param {{ cursor?: string, limit?: number }} [page] @returns {Promise<{ items: Recording[], nextCursor: string | null }>} */
+  recordings({ cursor, limit } = {}) {
+    const query = new URLSearchParams();
+    if (cursor) query.set("cursor", cursor);
+    if (limit) query.set("limit", String(limit));
+    return this.#json("GET", this.#url("recordings") + (query.size ? `?${query}` : ""));
+  }
+
+  /** @param {string} recordingId @param {string} trackId @param {TrackBody} body @param {CallOptions} [options] @returns {Promise<TrackAnswer>} */
+  putTrack(recordingId, trackId, body, options) {
+    return this.#json("PUT", this.#trackUrl(recordingId, trackId), { ...options, json: body });
+  }
+
+  /**
+   * The address is the same for all chunks of a track, so that a browser asks for leave (preflight) once.
+   * @param {string} recordingId @param {string} trackId
+   * @param {{ bytes: ArrayBuffer, mimeType: string, digest: string, header: string }} chunk
+   * @param {CallOptions} [options]
+   * @returns {Promise<ChunkAnswer>}
+   */
+  postChunk(recordingId, trackId, chunk, options) {
+    return this.#json("POST", `${this.#trackUrl(recordingId, trackId)}/chunks`, {
+      ...options,
+      body: chunk.bytes,
+      headers: { "Content-Type": chunk.mimeType, "Content-Digest": chunk.digest, Chunk: chunk.header },
+    });
+  }
+
+  /** @param {string} recordingId @param {string} trackId @param {Completion} body @param {CallOptions} [options] */
+  completeTrack(recordingId, trackId, body, options) {
+    return this.#json("POST", `${this.#trackUrl(recordingId, trackId)}/complete`, { ...options, json: body });
+  }
+
+  /**
+   * The open event stream. Read with `fetch`, because EventSource re-sends an expired token for ever.
+   * @param {string} lastEventId
+   * @param {AbortSignal} signal
+   * @returns {Promise<ReadableStream<Uint8Array>>}
+   */
+  async events(lastEventId, signal) {
+    /** @type {Record<string, string>} */
+    const headers = { Accept: "text/event-stream" };
+    if (lastEventId) headers["Last-Event-ID"] = lastEventId;
+    const response = await this.#send("GET", this.#url("events"), { headers, signal });
+    if (!response.body) throw new CallreelError("network", "The event stream has no body.", { retryable: true });
+    return response.body;
+  }
+
+  /** @param {string} rest */
+  #url(rest) {
+    return `${this.#base}/video-calls/${encodeURIComponent(this.#callId)}/${rest}`;
+  }
+
+  /** @param {string} recordingId @param {string} trackId */
+  #trackUrl(recordingId, trackId) {
+    return this.#url(`recording/${encodeURIComponent(recordingId)}/tracks/${encodeURIComponent(trackId)}`);
+  }
+
+  /**
+   * @typedef {CallOptions & { json?: unknown, body?: BodyInit, headers?: Record<string, string>, anonymous?: boolean, onHead?: () => void }} SendOptions
+   * @param {string} method @param {string} url @param {SendOptions} [options]
+   * @returns {Promise<any>} the answer's `data`
+   */
+  async #json(method, url, options = {}) {
+    const timer = new AbortController();
+    const timeout = setTimeout(() => timer.abort("timeout"), options.timeoutMs ?? CONTROL_TIMEOUT_MS);
+    const abort = () => timer.abort("aborted");
+    options.signal?.addEventListener("abort", abort, { once: true });
+    if (options.signal?.aborted) abort();
+    try {
+      const response = await this.#send(method, url, { ...options, signal: timer.signal });
+      const answer = await response.json();
+      if (answer?.success !== true) throw new SyntaxError("not an answer of Callreel");
+      return answer.data;
+    } catch (cause) {
+      if (timer.signal.aborted) {
+        const code = String(timer.signal.reason);
+        throw new CallreelError(code, `${method} ${url}: ${code}`, { retryable: code === "timeout", cause });
+      }
+      if (cause instanceof CallreelError) throw cause;
+      // A portal or proxy that answers 200 with a page of its own must not count as stored.
+      throw new CallreelError("network", `${method} ${url}: no usable answer`, { retryable: true, cause });
+    } finally {
+      clearTimeout(timeout);
+      options.signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** @param {string} method @param {string} url @param {SendOptions} options @returns {Promise<Response>} */
+  async #send(method, url, options, again = false) {
+    const headers = { ...options.headers };
+    if (options.json !== undefined) headers["Content-Type"] = "application/json";
+    if (!options.anonymous) headers.Authorization = `Bearer ${await this.#credentials.get()}`;
+    let response;
+    try {
+      response = await this.#fetch.call(globalThis, url, {
+        method,
+        headers,
+        body: options.json === undefined ? options.body : JSON.stringify(options.json),
+        signal: options.signal,
+        cache: "no-store",
+        credentials: "omit",
+      });
+    } catch (cause) {
+      if (options.signal?.aborted) throw cause;
+      throw new CallreelError("network", `${method} ${url}: the server was not reached`, { retryable: true, cause });
+    }
+    options.onHead?.();
+    if (response.ok) return response;
+    if (response.status === 401 && this.#credentials.renewable && !options.anonymous) {
+      this.#credentials.forget();
+      if (!again) return this.#send(method, url, options, true);
+    }
+    throw await refusal(response, this.#credentials.renewable);
+  }
+}
+
+/** @param {Response} response @param {boolean} renewable */
+async function refusal(response, renewable) {
+  /** @type {Record<string, any>} */
+  let problem = {};
+  try {
+    problem = (await response.json()) ?? {};
+  } catch {
+    // not JSON: somebody between the server and us has answered
+  }
+  const { status } = response;
+  const fromServer = typeof problem.code === "string";
+  let retryable = status === 408 || status === 425 || status === 429 || status >= 500;
+  if (fromServer && typeof problem.retryable === "boolean") retryable = problem.retryable;
+  if (status === 401 && renewable) retryable = true;
+  return new CallreelError(fromServer ? problem.code : `http_${status}`, problem.detail ?? problem.title ?? `HTTP ${status}`, {
+    status,
+    retryable,
+    retryAfterMs: retryAfterMs(response.headers.get("Retry-After")),
+    fromServer,
+    problem,
+  });
+}
