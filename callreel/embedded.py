@@ -12,7 +12,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from redis import Redis
@@ -64,8 +64,8 @@ def socket_path(folder: Path) -> Path:
     return private / "index.sock"
 
 
-def wait_for_index(url: str, timeout_s: float = 30) -> None:
-    """Return once the server answers. Raises `Unavailable`."""
+def wait_for_index(url: str, timeout_s: float = 30, still: Callable[[float], None] = time.sleep) -> None:
+    """Return once the server answers; `still` is called with seconds to pass meanwhile. Raises `Unavailable`."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -75,7 +75,7 @@ def wait_for_index(url: str, timeout_s: float = 30) -> None:
         except RedisError as error:
             if time.monotonic() > deadline:
                 raise Unavailable(f"No index server answers at {url.partition('@')[2] or url}: {error}") from error
-            time.sleep(0.02)
+            still(0.02)
 
 
 @contextlib.contextmanager

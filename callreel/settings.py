@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     jwt_secret: str = Field("", description="Key of the tokens (HS256) and of signed URLs, at least 32 characters.")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="The index and the job queue. `unix://` works too.")
     storage: str = Field("file:///var/lib/callreel", description="Where recordings live: `file:///…`.")
-    public_url: str = Field("", description="Address under which players reach this server; makes signed URLs absolute.")
+    public_url: str = Field(
+        "", description="Address under which players reach this server; makes signed URLs absolute."
+    )
     cors_origins: str = Field("", description="Exact origins of pages that may call, separated by commas.")
     participants_watch: bool = Field(False, description="Participants may watch the files of their call's recordings.")
     render: Literal["rolling", "after-stop"] = Field("after-stop", description="When windows are rendered.")
@@ -35,10 +37,13 @@ class Settings(BaseSettings):
     inflight_bytes: int = Field(96 * MIB, ge=MIB, description="Bodies held in memory by one process; more is `503`.")
     min_free_bytes: int = Field(512 * MIB, ge=0, description="Free space below which chunks are refused with `507`.")
     window_ms: int = Field(8000, description="Length of a rendered window. 8 s fit whole AAC frames and pictures.")
-    ffmpeg: str = Field("", description="Path of ffmpeg; empty: `ffmpeg` on PATH if 5.1 or newer, else imageio-ffmpeg's.")
+    ffmpeg: str = Field(
+        "", description="Path of ffmpeg; empty: `ffmpeg` on PATH if 5.1 or newer, else imageio-ffmpeg's."
+    )
     render_threads: int = Field(1, ge=1, le=64, description="Threads of one window's encoder and of each decoder.")
     render_timeout_s: int = Field(600, ge=10, description="After this one window's ffmpeg is killed.")
     log: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
 
     @property
     def origins(self) -> list[str]:

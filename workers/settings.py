@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer, resolve_serializer
 from callreel import queue
 from callreel.errors import InvalidSettings
 from callreel.lifeline import die_with
+from callreel.logs import configure_logs
 from callreel.settings import load_settings
 
 #: Imported by the worker itself, so that every job begins with them: they take longer to load than a window to plan.
@@ -66,6 +67,7 @@ class Worker(rq.Worker):
         self.log_result_lifespan = False
 
     def work(self, *args: Any, **options: Any) -> bool:
+        configure_logs(load_settings())
         for name in _HEAVY:
             importlib.import_module(name)
         Worker.in_charge = True

@@ -1,0 +1,158 @@
+"""The worker as a person starts it: by the literal command line of the contract."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq import Queue as RqQueue
+from rq import Retry
+from rq.serializers import JSONSerializer
+
+from callreel.queue import LEASE_S, WORKER_COMMAND, Queue
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def command(line: str) -> list[str]:
+    return [sys.executable, "-m", "rq.cli", *line.split()[1:]]
+
+
+@pytest.fixture
+def start_worker(redis_url: str, data_dir: Path) -> Iterator[Start]:
+    started = []
+
+    def start(*queues: str) -> subprocess.Popen[bytes]:
+        env = os.environ | {"CALLREEL_REDIS_URL": redis_url, "CALLREEL_STORAGE": f"file://{data_dir}"}
+        process = subprocess.Popen([*command(WORKER_COMMAND), "--quiet", *queues], env=env, cwd=ROOT)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def jobs(redis_url: str) -> RqQueue:
+    return RqQueue("render", connection=Redis.from_url(redis_url), serializer=JSONSerializer)
+
+
+def wait_for(folder: Path, pattern: str, count: int = 1, timeout_s: float = 30) -> list[Path]:
+    deadline = time.monotonic() + timeout_s
+    while len(found := sorted(folder.glob(pattern))) < count:
+        assert time.monotonic() < deadline, f"no {count} {pattern} within {timeout_s} s, only {found}"
+        time.sleep(0.02)
+    return found
+
+
+def pid_of(path: Path) -> int:
+    return int(path.name.partition("-")[2])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def assert_dies(pid: int, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} still lives after {within_s} s"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rq worker -c workers.settings -w workers.settings.Worker",
+        "rq worker -c workers.settings -S json",
+        "rq worker -S json -w workers.settings.Worker",
+        "rq worker -c workers.settings -S json -w workers.settings.Worker default",
+    ],
+)
+def test_a_worker_started_otherwise_refuses_and_says_how(line: str, redis_url: str) -> None:
+    env = os.environ | {"CALLREEL_REDIS_URL": redis_url}
+    done = subprocess.run(command(line), env=env, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert WORKER_COMMAND in done.stderr
+
+
+def test_a_job_refuses_to_run_in_any_other_worker(redis_url: str, jobs: RqQueue) -> None:
+    job = jobs.enqueue("workers.jobs.advance", "rec_call-1_1732259000000")
+    line = ["worker", "--burst", "--url", redis_url, "-S", "json", "render"]
+    subprocess.run([sys.executable, "-m", "rq.cli", *line], cwd=ROOT, capture_output=True, timeout=60, check=True)
+    job.refresh()
+    result = job.latest_result()
+    assert job.is_failed
+    assert result is not None
+    assert WORKER_COMMAND in (result.exc_string or "")
+
+
+def test_a_worker_without_names_serves_all_queues_and_begins_a_job_at_once(
+    start_worker: Start, redis_url: str, tmp_path: Path
+) -> None:
+    start_worker()
+    connection = Redis.from_url(redis_url)
+    for name in ("deliver", "render", "export"):
+        folder = tmp_path / name
+        folder.mkdir()
+        asked_s = time.time()
+        RqQueue(name, connection=connection, serializer=JSONSerializer).enqueue(
+            "tests.workers.chores.note", str(folder)
+        )
+        noted = wait_for(folder, "noted")[0]
+        began_within_s = float(noted.read_text()) - asked_s
+    assert began_within_s < 0.5  # of the last one, when the worker was up; milliseconds where nothing else runs
+
+
+def test_a_killed_worker_takes_its_job_along_and_another_one_does_it(
+    start_worker: Start, jobs: RqQueue, redis_url: str, tmp_path: Path
+) -> None:
+    first = start_worker()
+    jobs.enqueue("tests.workers.chores.nap", str(tmp_path), 3, retry=Retry(max=1))
+    horse = pid_of(wait_for(tmp_path, "begun-*")[0])
+    first.kill()
+    first.wait()
+    assert_dies(horse, within_s=1)
+    start_worker()
+    sweeper = Queue(redis_url)
+    deadline = time.monotonic() + LEASE_S + 10
+    while len(list(tmp_path.glob("begun-*"))) < 2:
+        sweeper.recover()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    wait_for(tmp_path, "ended-*")
+    assert len(list(tmp_path.glob("begun-*"))) == 2
+
+
+def test_sigterm_lets_the_running_job_end(start_worker: Start, jobs: RqQueue, tmp_path: Path) -> None:
+    worker = start_worker()
+    jobs.enqueue("tests.workers.chores.nap", str(tmp_path), 1.5)
+    wait_for(tmp_path, "begun-*")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=15) == 0
+    assert list(tmp_path.glob("ended-*"))
+
+
+def test_an_idle_worker_ends_at_once(start_worker: Start, jobs: RqQueue, tmp_path: Path) -> None:
+    worker = start_worker()
+    jobs.enqueue("tests.workers.chores.note", str(tmp_path))
+    wait_for(tmp_path, "noted")
+    time.sleep(0.2)
+    began_s = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=15) == 0
+    assert time.monotonic() - began_s < 3

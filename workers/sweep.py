@@ -1,0 +1,168 @@
+"""Somebody who looks: every state that is not final has a deadline, and this is who notices.
+
+Any number may run, one leads by a lease. Nothing here decides what a recording is: it asks for `advance`, which does,
+and everything it does may be done twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from redis import RedisError
+
+from callreel import keys, rebuild
+from callreel.control import Control, now_ms
+from callreel.errors import CallreelError
+from callreel.index import Index, OpenRecording, connect
+from callreel.journal import Draft
+from callreel.logs import configure_logs
+from callreel.model import Recording
+from callreel.queue import Queue
+from callreel.settings import Settings, load_settings
+from callreel.states import ACTIVE, Status
+from callreel.storage import Storage, open_storage
+from callreel.storage.local import LocalStorage
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+_LEASE_MS = 5000  #: how long a sweeper that died goes on leading
+_RECOVER_S = 5.0  #: how often lost jobs are looked for; they are believed for some seconds anyway
+_CLEAN_S = 600.0
+_LITTER_S = 6 * 3600  #: no upload or render writes nothing to its file for so long
+
+#: A job that ends asks for the next step itself, so this only matters where one was lost: soon first, then rarely.
+_FIRST_AGAIN_MS, _LAST_AGAIN_MS = 2000, 15_000
+
+_LEASE = keys.INDEX_PREFIX + "sweep:lease"
+_RENEW = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """One `tick` looks once."""
+
+    settings: Settings
+    storage: Storage
+    index: Index
+    queue: Queue
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _asked: dict[str, tuple[Status, int, int]] = field(
+        default_factory=dict
+    )  #: id → status, when asked, pause until again
+    _recovered_s: float = 0.0
+    _cleaned_s: float = 0.0
+
+    def leads(self) -> bool:
+        """Is this the one sweeper that works? Has to be asked more often than the lease lasts."""
+        return bool(self.index.redis.eval(_RENEW, 1, _LEASE, self.token, _LEASE_MS))
+
+    def resign(self) -> None:
+        self.index.redis.eval(_RELEASE, 1, _LEASE, self.token)
+
+    def tick(self) -> None:
+        """Raises `CallreelError`, `RedisError`: the next tick tries again."""
+        if not self.leads():
+            return
+        monotonic_s = time.monotonic()
+        if monotonic_s - self._recovered_s >= _RECOVER_S:
+            self._recovered_s = monotonic_s
+            self.queue.recover()
+        if monotonic_s - self._cleaned_s >= _CLEAN_S:
+            self._cleaned_s = monotonic_s
+            clean_litter(self.storage)
+        if not rebuild.ensure(self.index, self.storage):
+            return  # somebody is at it
+        rebuild.settle(self.index, self.storage)
+        found = self.index.open_recordings()
+        for recording in found:
+            self._look_after(recording)
+        self._asked = {
+            each.recording_id: self._asked[each.recording_id] for each in found if each.recording_id in self._asked
+        }
+
+    def _look_after(self, recording: OpenRecording) -> None:
+        at_ms = now_ms()
+        if recording.status in ACTIVE:
+            if recording.max_duration_s is not None and at_ms >= recording.started_ms + recording.max_duration_s * 1000:
+                stop_overlong(Control(self.storage, self.index), recording.recording_id)
+                self.queue.advance(recording.recording_id)
+            return
+        drained_ms = (recording.stopped_ms or 0) + int(self.settings.drain_s * 1000)
+        if recording.status == Status.STOPPING and at_ms < drained_ms:
+            return  # whoever completes the last track before that asks for `advance` itself
+        status, asked_ms, pause_ms = self._asked.get(recording.recording_id, (None, 0, 0))
+        if status != recording.status:
+            pause_ms = 0
+        if at_ms >= asked_ms + pause_ms:
+            self.queue.advance(recording.recording_id)
+            pause_ms = min(max(2 * pause_ms, _FIRST_AGAIN_MS), _LAST_AGAIN_MS)
+            self._asked[recording.recording_id] = (recording.status, at_ms, pause_ms)
+
+
+def stop_overlong(control: Control, recording_id: str) -> None:
+    """Stop a recording whose film is as long as it may be; paused spans do not count."""
+
+    def decide(state: Recording) -> Draft | None:
+        if state.status not in ACTIVE or state.options.max_duration_s is None:
+            return None
+        at_ms = control.clock_ms()
+        paused_ms = sum((until or at_ms) - since for since, until in state.pauses)
+        over = at_ms - state.started_ms - paused_ms >= state.options.max_duration_s * 1000
+        return ("stopped", {"reason": "maxDuration"}) if over else None
+
+    control.append(recording_id, decide)
+
+
+def clean_litter(storage: Storage) -> None:
+    """Remove temporary files that nobody will come back for."""
+    if not isinstance(storage, LocalStorage):
+        return
+    for path in storage.tmp.iterdir():
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime > _LITTER_S:
+                path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            continue
+
+
+def run(settings: Settings, stopped: threading.Event) -> None:
+    """Tick until told to stop."""
+    sweeper = Sweeper(
+        settings=settings,
+        storage=open_storage(settings.storage, fsync=settings.fsync == "always"),
+        index=Index(connect(settings.redis_url)),
+        queue=Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s),
+    )
+    while not stopped.wait(TICK_S):
+        try:
+            sweeper.tick()
+        except (CallreelError, RedisError) as error:
+            log.warning("sweep: %s; trying again", error)
+    with contextlib.suppress(RedisError):  # then the lease ends by itself
+        sweeper.resign()
+
+
+def main() -> None:
+    settings = load_settings()
+    configure_logs(settings)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    run(settings, stopped)
+
+
+if __name__ == "__main__":
+    main()
