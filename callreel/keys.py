@@ -12,7 +12,7 @@ from .errors import InvalidId
 from .model import Chunk
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_RECORDING_ID = re.compile(r"rec_([A-Za-z0-9_-]{1,64})_(\d{13,})\Z")
+_RECORDING_ID = re.compile(r"rec_([A-Za-z0-9_-]{1,64})_([0-9]{13,15})\Z")
 _NONE = "x"  #: stands where a client did not tell a number
 
 
@@ -138,6 +138,11 @@ def scan(recording_id: str, digest: str) -> str:
     return f"recordings/{recording_id}/derived/scan/{digest}.json"
 
 
+def head(recording_id: str, sha256: str) -> str:
+    """What must precede later bytes of a segment so that they decode: some hundred bytes, kept beside the scans."""
+    return f"recordings/{recording_id}/derived/heads/{sha256}"
+
+
 def window_plan(recording_id: str, key: str) -> str:
     return f"recordings/{recording_id}/derived/plans/{key}.json"
 
@@ -185,3 +190,13 @@ def index_slots(recording_id: str, track_id: str, seg: int) -> str:
 
 def wake(call_id: str) -> str:
     return f"{WAKE_PREFIX}{call_id}"
+
+
+def signal_channel(call_id: str) -> str:
+    """What the windows of a call say to each other."""
+    return f"callreel:signal:{call_id}"
+
+
+def signal_seat(call_id: str, participant_id: str) -> str:
+    """Which window speaks for this participant."""
+    return f"callreel:signal:{call_id}:seat:{participant_id}"

@@ -1,0 +1,216 @@
+"""Signalling for the call page: relays JSON between the open windows of one call, whichever process they reached.
+
+One participant, one window: a second window with the same token hears `seat-taken`, and asks `invite` for a token of
+its own. What the windows say to each other is not looked at; who says it is taken from the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from callreel import keys
+from callreel.errors import CallreelError, Forbidden, InvalidRequest, Unauthorized
+from callreel.settings import Settings
+from callreel.tokens import Caller, check_token, make_token
+
+_HELLO_WITHIN_S = 10.0  #: a browser sends its token at once; who does not is no browser
+_FRAME_CHARS = 64 * 1024  #: a session description with many candidates has some 10 kB
+_SEAT_S = 15  #: a seat outlives the process that held it by this much
+_SEAT_REFRESH_S = 5.0
+_INVITED_FOR_S = 24 * 3600
+
+# Close codes of our own; 4000 to 4999 are left to applications (RFC 6455, 7.4.2).
+_CLOSE_UNAUTHORIZED, _CLOSE_SEAT_TAKEN, _CLOSE_UNAVAILABLE, _CLOSE_TOO_LARGE = 4401, 4409, 1013, 1009
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """One window in a call."""
+
+    call_id: str
+    caller: Caller
+    window: str  #: random, kept by the window over a reload
+    connection: str
+
+    @property
+    def key(self) -> str:
+        return keys.signal_seat(self.call_id, self.caller.participant_id)
+
+    @property
+    def value(self) -> str:
+        return f"{self.window} {self.connection}"
+
+    @property
+    def who(self) -> dict[str, str]:
+        caller = self.caller
+        return {"id": caller.participant_id, "name": caller.name, "role": caller.role, "connection": self.connection}
+
+
+class Signal:
+    """The two calls of the call page. One a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret
+        self._redis = redis.asyncio.Redis.from_url(settings.redis_url, protocol=2, decode_responses=True)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            WebSocketRoute("/video-calls/{callId}/signal", self.connect),
+            Route("/video-calls/{callId}/invite", self.invite, methods=["POST"]),
+        ]
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def invite(self, request: Request) -> JSONResponse:
+        """A token for one more participant. The host's to give."""
+        call_id = keys.check_id(request.path_params["callId"], "callId")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("Send the host's token as `Authorization: Bearer …`.")
+        caller = check_token(self._secret, token.strip())
+        if not caller.may_enter(call_id) or caller.role not in ("host", "service"):
+            raise Forbidden("Only the host of this call can invite.")
+        name = await _name(request)
+        participant_id = f"guest-{secrets.token_hex(4)}"
+        ttl_s = min(_INVITED_FOR_S, caller.expires_s - time.time())  # nobody gives what he has not
+        guest = make_token(self._secret, call=call_id, role="participant", sub=participant_id, name=name, ttl_s=ttl_s)
+        data = {"token": guest, "participantId": participant_id, "name": name}
+        return JSONResponse({"success": True, "data": data}, status_code=201, headers={"Cache-Control": "no-store"})
+
+    async def connect(self, socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            seat = await self._hello(socket)
+            if not await self._sit(seat):
+                await socket.send_json({"type": "seat-taken"})
+                await socket.close(_CLOSE_SEAT_TAKEN, "another window speaks for this participant")
+                return
+            try:
+                await self._relay(socket, seat)
+            finally:
+                await self._leave(seat)
+        except CallreelError as error:
+            await _close(socket, _CLOSE_UNAUTHORIZED, error.code)
+        except RedisError:
+            await _close(socket, _CLOSE_UNAVAILABLE, "unavailable")
+        except WebSocketDisconnect:
+            pass  # a window was closed: what windows do
+
+    async def _hello(self, socket: WebSocket) -> Seat:
+        """The first frame. Raises `Unauthorized`, `Forbidden`, `InvalidId`."""
+        call_id = keys.check_id(socket.path_params["callId"], "callId")
+        try:
+            async with asyncio.timeout(_HELLO_WITHIN_S):
+                hello = json.loads(await socket.receive_text())
+            token, window = str(hello["token"]), keys.check_id(hello["window"], "window")
+        except (TimeoutError, ValueError, KeyError, TypeError) as error:
+            raise Unauthorized("The first frame must be {token, window}.") from error
+        caller = check_token(self._secret, token)
+        if not caller.may_enter(call_id):
+            raise Forbidden("The token is for another call.")
+        return Seat(call_id=call_id, caller=caller, window=window, connection=secrets.token_hex(8))
+
+    async def _sit(self, seat: Seat) -> bool:
+        """Whether this window may speak for its participant; the same window again takes over from itself."""
+        if await self._redis.set(seat.key, seat.value, nx=True, ex=_SEAT_S):
+            return True
+        holder = str(await self._redis.get(seat.key) or "")
+        if holder and holder.split(" ")[0] != seat.window:
+            return False
+        await self._redis.set(seat.key, seat.value, ex=_SEAT_S)
+        return True
+
+    async def _leave(self, seat: Seat) -> None:
+        """Suppressed: the seat expires by itself, and the others see the media end."""
+        with contextlib.suppress(RedisError):
+            if await self._redis.get(seat.key) == seat.value:
+                await self._redis.delete(seat.key)
+            await self._say(seat, {"type": "left"})
+
+    async def _relay(self, socket: WebSocket, seat: Seat) -> None:
+        async with self._redis.pubsub() as channel:
+            await channel.subscribe(keys.signal_channel(seat.call_id))
+            await socket.send_json({"type": "welcome", "from": seat.who})
+            await self._say(seat, {"type": "joined"})
+            await _first_of(self._speak(socket, seat), self._hear(socket, seat, channel), self._stay(seat))
+
+    async def _speak(self, socket: WebSocket, seat: Seat) -> None:
+        while True:
+            text = await socket.receive_text()
+            if len(text) > _FRAME_CHARS:
+                await socket.close(_CLOSE_TOO_LARGE, "frame too large")
+                return
+            try:
+                frame = json.loads(text)
+                said = {"type": "message", "to": frame.get("to"), "data": frame.get("data")}
+            except (ValueError, AttributeError):
+                continue  # not ours; the next one may be
+            await self._say(seat, said)
+
+    async def _hear(self, socket: WebSocket, seat: Seat, channel: redis.asyncio.client.PubSub) -> None:
+        async for message in channel.listen():
+            if message["type"] != "message":
+                continue
+            said = json.loads(message["data"])
+            if said["from"]["connection"] == seat.connection:
+                continue
+            if said.get("to") in (None, seat.caller.participant_id):
+                await socket.send_text(message["data"])
+
+    async def _stay(self, seat: Seat) -> None:
+        """Keep the seat, until the same window has taken it by another connection."""
+        while True:
+            await asyncio.sleep(_SEAT_REFRESH_S)
+            if await self._redis.get(seat.key) not in (seat.value, None):
+                return
+            await self._redis.set(seat.key, seat.value, ex=_SEAT_S)
+
+    async def _say(self, seat: Seat, said: dict[str, Any]) -> None:
+        await self._redis.publish(keys.signal_channel(seat.call_id), json.dumps({**said, "from": seat.who}))
+
+
+async def _first_of(*work: Coroutine[Any, Any, None]) -> None:
+    """Until one of them ends; its exception is ours."""
+    tasks = [asyncio.create_task(item) for item in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may be closed already
+        await socket.close(code, reason)
+
+
+async def _name(request: Request) -> str:
+    """The name in the body, if there is one. Raises `InvalidRequest`."""
+    body = await request.body()
+    if not body:
+        return ""
+    try:
+        name = json.loads(body).get("name", "")
+    except (ValueError, AttributeError) as error:
+        raise InvalidRequest("The body must be a JSON object.") from error
+    if not isinstance(name, str) or len(name) > 100:
+        raise InvalidRequest("name must be a text of at most 100 characters.")
+    return name.strip()
