@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import journal, keys
-from .errors import InvalidOption, NoActiveRecording, NotYourTrack, ParticipantRemoved, RecordingActive, RecordingDeleted
+from .errors import InvalidOption, NoActiveRecording, NotYourTrack, RecordingActive, UnknownTrack
 from .journal import Draft, Fact
 from .layouts import LAYOUTS
 from .model import KINDS, SOURCES, Recording
@@ -76,7 +76,7 @@ class Control:
             slot = {
                 "recordingId": recording_id,
                 "atMs": at_ms,
-                "data": {"callId": call_id, "startedBy": by, **chosen},
+                "data": {"callId": call_id, "startedBy": _writable(by), **chosen},
             }
             body = json.dumps(slot, sort_keys=True, ensure_ascii=False).encode()
             if self.storage.put_if_absent(keys.call_slot(call_id, number), body):
@@ -85,7 +85,7 @@ class Control:
     def stop(self, call_id: str, reason: str = "host") -> Recording:
         """End the call's recording; once more gives the same answer. Raises `NoActiveRecording`."""
         latest = self._latest(call_id)
-        if latest is None or latest.status in (Status.FAILED, Status.DELETING, Status.DELETED):
+        if latest is None or latest.status in (Status.DELETING, Status.DELETED):
             raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
 
         def decide(state: Recording) -> Draft | None:
@@ -116,10 +116,10 @@ class Control:
             return "track_added", {
                 "trackId": track_id,
                 "participantId": participant_id,
-                "name": name or label or participant_id,
+                "name": _writable(name or label or participant_id),
                 "source": source,
                 "kind": kind,
-                "label": label,
+                "label": _writable(label),
             }
 
         return self._append(recording_id, decide), new
@@ -127,18 +127,20 @@ class Control:
     def complete_track(
         self, recording_id: str, track_id: str, segments: list[dict[str, int]], reason: str
     ) -> Recording:
-        """Note what the client says it sent: `[{seg, chunks, bytes}]`. Later words replace earlier ones."""
-        body = {
-            "trackId": track_id,
-            "segments": sorted(segments, key=lambda item: item["seg"]),
-            "reason": reason,
-        }
+        """Note what the client says it sent: `[{seg, chunks, bytes}]`. Later words replace earlier ones.
+
+        Raises `UnknownTrack`.
+        """
+        in_order = sorted(segments, key=lambda item: item["seg"])
+        body = {"trackId": track_id, "segments": in_order, "reason": _writable(reason)}
 
         def decide(state: Recording) -> Draft | None:
             journal.refuse_deleted(state)
             track = state.track(track_id)
-            said = [{"seg": s.seg, "chunks": s.expected_chunks} for s in track.segments] if track else []
-            if track and track.complete and said == [{k: i[k] for k in ("seg", "chunks")} for i in body["segments"]]:  # type: ignore[index]
+            if track is None:
+                raise UnknownTrack(f"Track {track_id} of {recording_id} was not announced; PUT it first.")
+            said = [(segment.seg, segment.expected_chunks) for segment in track.segments]
+            if track.complete and said == [(item["seg"], item["chunks"]) for item in in_order]:
                 return None
             return "track_completed", body
 
@@ -185,15 +187,20 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise InvalidOption(f"There is no option {name!r}; known are {', '.join(sorted(known))}.", field=name)
     layout = options.get("layout", "grid")
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise InvalidOption(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}.", field="layout")
     max_duration_s = options.get("maxDurationS")
-    if max_duration_s is not None and (not isinstance(max_duration_s, int) or not 1 <= max_duration_s <= 7 * 86400):
+    whole = isinstance(max_duration_s, int) and not isinstance(max_duration_s, bool)  # True is an int to Python
+    if max_duration_s is not None and (not whole or not 1 <= max_duration_s <= 7 * 86400):
         raise InvalidOption(
             f"maxDurationS must be whole seconds from 1 to {7 * 86400}; got {max_duration_s!r}.", field="maxDurationS"
         )
     metadata = options.get("metadata", {})
-    if not isinstance(metadata, dict) or len(json.dumps(metadata)) > 16384:
+    try:
+        size_bytes = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError as error:  # NaN, or half of a surrogate pair: no JSON that others could read
+        raise InvalidOption("metadata must be JSON in UTF-8.", field="metadata") from error
+    if not isinstance(metadata, dict) or size_bytes > 16384:
         raise InvalidOption("metadata must be an object of at most 16 KiB.", field="metadata")
     preset = options.get("preset", "720p")
     outputs = resolve_outputs(preset, options.get("outputs"))
@@ -206,4 +213,6 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-__all__ = ["Control", "Observer", "ParticipantRemoved", "RecordingDeleted", "check_options", "now_ms"]
+def _writable(text: str) -> str:
+    """A text that can be written as UTF-8: JSON may bring halves of surrogate pairs, which would choke every reader."""
+    return text.encode("utf-8", "replace").decode()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import keys
-from .errors import RecordingDeleted, UnknownRecording
+from .errors import RecordingDeleted, Unavailable, UnknownRecording
 from .model import Artifact, Options, Participant, Recording, Segment, Track
 from .states import Status, after
 from .storage import Storage
@@ -68,7 +68,7 @@ def append(
     """Append the fact that `decide` makes of the present state; None means that nothing has to be said.
 
     `decide` is asked again after every lost race, and its refusals pass through. Durable when it returns.
-    Raises `UnknownRecording`, `RecordingDeleted`, `InvalidState`.
+    Raises `UnknownRecording`, `InvalidState`, `Unavailable`.
     """
     facts = read(storage, recording_id)
     for _ in range(_ATTEMPTS):
@@ -81,7 +81,7 @@ def append(
         if storage.put_if_absent(keys.journal_fact(recording_id, fact.sequence), encode(fact)):
             return changed, fact
         facts += read(storage, recording_id, len(facts))
-    raise RuntimeError(f"journal of {recording_id}: lost {_ATTEMPTS} races in a row")
+    raise Unavailable(f"The journal of {recording_id} was written to by others {_ATTEMPTS} times in a row; try again.")
 
 
 def fold(recording_id: str, facts: Iterable[Fact]) -> Recording:

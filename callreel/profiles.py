@@ -45,9 +45,9 @@ PROFILES: dict[str, Profile] = {
 }  # fmt: skip
 
 
-def profile(name: str) -> Profile:
+def profile(name: object) -> Profile:
     """Raises `InvalidOption`."""
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise InvalidOption(f"preset must be one of {', '.join(PROFILES)}; got {name!r}.", field="preset")
     return PROFILES[name]
 
