@@ -23,7 +23,7 @@ from callreel.storage.local import LocalStorage
 
 from .capture import Capture, Run, load_capture
 
-STARTED_MS = 1_790_000_000_000  #: any instant will do, a constant one makes runs comparable
+STARTED_MS = 1_700_000_000_000  #: any instant of the past will do, a constant one makes runs comparable
 
 Place = tuple[str, str, int, int]  #: participant, name of the track, seg, seq
 
