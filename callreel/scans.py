@@ -75,6 +75,10 @@ class RunScan:
     def last_seq(self) -> int:
         return self.first_seq + len(self.chunk_sha256) - 1
 
+    @property
+    def head_sha256(self) -> str:
+        return sha256(self.head).hexdigest()
+
     def chunks_of(self, from_byte: int, to_byte: int) -> tuple[int, int]:
         """Indices [a, b) of the run's chunks that hold these bytes."""
         ends = np.cumsum(self.chunk_bytes)

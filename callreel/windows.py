@@ -22,6 +22,8 @@ from .timeline import Clip, Scans, Timeline
 
 #: Part of every key: raise it when a renderer makes something else of the same plan.
 RENDER_VERSION = 1
+#: The same for cards and labels, whose pixels are in no key.
+CARD_VERSION = 1
 #: Sound is mixed from this much before a window, so that nothing in the mix begins at its border …
 LEAD_IN_US = 500_000
 #: … to this much behind it, for the encoder's last frames. What changes there changes the window.
@@ -73,7 +75,7 @@ def plan_window(
         if clip.kind == "audio" and clip.from_us < to_us + LEAD_OUT_US and clip.to_us > from_us - LEAD_IN_US
     ]
     plan = {
-        "v": RENDER_VERSION,
+        "v": [RENDER_VERSION, CARD_VERSION],
         "profile": profile.to_json(),
         "k": k,
         "firstPicture": first,
@@ -171,9 +173,8 @@ def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str
         "trackId": clip.track_id,
         "seg": clip.seg,
         "container": run.container,
-        "head": sha256(run.head).hexdigest(),
+        "head": run.head_sha256,
         "seq": run.first_seq + a,
         "chunks": list(run.chunk_sha256[a:b]),
         "bytes": [from_byte - skipped, to_byte - skipped],
-        "headBytes": len(run.head),
     }

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw
 
-from . import fonts
+from callreel.windows import CARD_VERSION
 
-CARD_VERSION = 1
+from . import fonts
 
 #: Colour of the canvas wherever no picture is, as ffmpeg writes colours.
 BACKGROUND = "0x101319"

@@ -1,0 +1,112 @@
+"""The manifest: what a finished recording consists of, what is missing, and where everything lies in time. Pure.
+
+It tells nothing that depends on when or in which order chunks came, so the same media give the same manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from .clock import US_PER_MS
+from .model import Recording, Segment, Track
+from .profiles import Profile
+from .timeline import Scans, Timeline
+from .windows import Window, canonical
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """Everything that a film is made of: a plan of plans."""
+
+    recording: Recording
+    scans: Scans
+    timeline: Timeline
+    profile: Profile
+    windows: tuple[Window, ...]
+
+    @property
+    def digest(self) -> str:
+        """What decides film and manifest: the windows, and what is known to be missing."""
+        gaps = [gap.to_json() for gap in self.timeline.gaps]
+        return sha256(canonical([[window.key for window in self.windows], gaps])).hexdigest()
+
+    @property
+    def has_media(self) -> bool:
+        return bool(self.timeline.clips)
+
+
+def manifest(build: Build, film: Mapping[str, Any], left_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of `manifest.json`; `film` describes the composition, `left_out` what windows had to do without."""
+    recording, timeline = build.recording, build.timeline
+    return {
+        "version": MANIFEST_VERSION,
+        "recordingId": recording.recording_id,
+        "roomId": recording.call_id,
+        "startedAtMs": recording.started_ms,
+        "stoppedAtMs": recording.stopped_ms,
+        "durationMs": recording.duration_ms,
+        "layout": recording.options.layout,
+        "profile": build.profile.to_json(),
+        "metadata": recording.options.metadata,
+        "complete": not timeline.gaps,
+        "gaps": [gap.to_json() for gap in timeline.gaps],
+        "participants": [
+            {
+                "participantId": participant.participant_id,
+                "name": participant.name,
+                "tracks": [_track(build, track) for track in participant.tracks],
+            }
+            for participant in recording.participants
+        ],
+        "windows": [
+            {"k": w.k, "key": w.key, "fromMs": w.from_us // US_PER_MS, "toMs": w.to_us // US_PER_MS}
+            for w in build.windows
+        ],
+        "leftOut": list(left_out),
+        "film": dict(film),
+    }
+
+
+def _track(build: Build, track: Track) -> dict[str, Any]:
+    return {
+        "trackId": track.track_id,
+        "source": track.source,
+        "kind": track.kind,
+        "label": track.label,
+        "complete": track.complete,
+        "segments": [_segment(build, track, segment) for segment in track.segments],
+    }
+
+
+def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
+    place = (track.participant_id, track.track_id, segment.seg)
+    anchor = build.timeline.anchors.get(place)
+    runs = build.scans.get(place, ())
+    return {
+        "seg": segment.seg,
+        "mimeType": segment.mime_type,
+        "bytes": segment.size_bytes,
+        "chunks": [{"seq": chunk.seq, "bytes": chunk.size_bytes, "sha256": chunk.sha256} for chunk in segment.chunks],
+        "missing": [list(pair) for pair in segment.missing()],
+        "codecs": sorted({codec for run in runs for codec in (run.video_codec, run.audio_codec) if codec}),
+        "widthPx": max((run.width_px for run in runs), default=0),
+        "heightPx": max((run.height_px for run in runs), default=0),
+        # where media zero lies, how far that may be off, and whose word it is
+        "clock": None
+        if anchor is None
+        else {
+            "offsetMs": anchor.zero_ms - build.recording.started_ms,
+            "uncertaintyMs": anchor.err_ms,
+            "trusted": anchor.trusted,
+        },
+        "clips": [
+            {"kind": clip.kind, "fromMs": clip.from_us // US_PER_MS, "toMs": clip.to_us // US_PER_MS}
+            for clip in build.timeline.clips
+            if clip.place == place
+        ],
+    }

@@ -1,0 +1,144 @@
+"""What is due? Plan a recording from what the storage holds, and ask for whatever of it is not there yet.
+
+Idempotent and without memory: it may run any number of times, in any process, and asks only for what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from callreel import journal, keys, repository
+from callreel.control import Control
+from callreel.errors import NoMedia
+from callreel.journal import Draft
+from callreel.manifest import Build
+from callreel.model import Recording
+from callreel.profiles import profile
+from callreel.queue import Queue
+from callreel.settings import Settings
+from callreel.states import Status
+from callreel.storage import Storage
+from callreel.timeline import Scans, plan_timeline
+from callreel.windows import plan_windows
+
+from .due import Due
+from .scan import scan_track
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a job works with."""
+
+    storage: Storage
+    settings: Settings
+    control: Control
+    queue: Queue
+    due: Due
+    settled: Callable[[str, int], None]  #: tells the index that this many chunks are in the result
+
+
+def advance(bench: Bench, recording_id: str) -> None:
+    """Bring a recording as far as what is there allows."""
+    recording = repository.load(bench.storage, recording_id)
+    if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
+        bench.control.append(recording_id, _drained)
+        recording = repository.load(bench.storage, recording_id)
+    if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
+        return
+    build = plan(bench.storage, bench.settings, recording)
+    if not build.has_media:
+        if recording.status is Status.PROCESSING:
+            bench.control.append(recording_id, _failed(NoMedia()))
+        return
+    if recording.build == build.digest:
+        bench.settled(recording_id, _chunk_count(recording))
+        return
+    missing = store_plans(bench.storage, build)
+    bench.due.expect(recording_id, missing, len(build.windows))
+    if missing:
+        bench.queue.render_all(recording_id, missing)
+    else:
+        bench.queue.join(recording_id)
+
+
+def plan(storage: Storage, settings: Settings, recording: Recording) -> Build:
+    """The film of a recording as it now stands. Scans what is new; encodes nothing."""
+    scans: Scans = {
+        place: runs
+        for track in recording.tracks()
+        for place, runs in scan_track(storage, recording.recording_id, track).items()
+    }
+    timeline = plan_timeline(recording, scans)
+    chosen = profile(recording.options.preset)
+    windows = plan_windows(timeline, scans, chosen, recording.options.layout, settings.window_ms)
+    return Build(recording=recording, scans=scans, timeline=timeline, profile=chosen, windows=tuple(windows))
+
+
+def store_plans(storage: Storage, build: Build) -> list[str]:
+    """Put the plans of all windows that are not rendered yet where a renderer finds them; returns their keys."""
+    recording = build.recording
+    prefix = keys.windows_prefix(recording.recording_id)
+    there = {entry.key for entry in storage.list(prefix)}
+    missing = [w for w in build.windows if keys.window(recording.recording_id, w.key) not in there]
+    if missing:
+        objects = _objects(storage, build)
+        for window in missing:
+            used = {
+                digest: objects[digest]
+                for item in (*window.plan["video"], *window.plan["audio"])
+                for digest in (item["head"], *item["chunks"])
+            }
+            body = json.dumps({"plan": window.plan, "objects": used}).encode()
+            storage.put_if_absent(keys.window_plan(recording.recording_id, window.key), body)
+    return [window.key for window in missing]
+
+
+def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
+    """Everybody said that all was sent and it is here, or the time to wait for it is over."""
+    if recording.stopped_ms is None:
+        return False
+    waited = now_ms >= recording.stopped_ms + settings.drain_s * 1000
+    return waited or all(
+        track.complete and not any(segment.missing() for segment in track.segments) for track in recording.tracks()
+    )
+
+
+def _objects(storage: Storage, build: Build) -> dict[str, str]:
+    """Digest → key of the object that holds those bytes."""
+    recording_id = build.recording.recording_id
+    found = {
+        chunk.sha256: keys.chunk(recording_id, chunk)
+        for track in build.recording.tracks()
+        for segment in track.segments
+        for chunk in segment.chunks
+    }
+    for runs in build.scans.values():
+        for run in runs:
+            digest = run.head_sha256
+            found[digest] = keys.head(recording_id, digest)
+            storage.put_if_absent(found[digest], run.head)
+    return found
+
+
+def _chunk_count(recording: Recording) -> int:
+    return sum(len(segment.chunks) for track in recording.tracks() for segment in track.segments)
+
+
+def _drained(state: Recording) -> Draft | None:
+    return ("drained", {}) if state.status is Status.STOPPING else None
+
+
+def _failed(error: NoMedia) -> Callable[[Recording], Draft | None]:
+    def decide(state: Recording) -> Draft | None:
+        journal.refuse_deleted(state)
+        if state.status is not Status.PROCESSING:
+            return None
+        return "failed", {"code": error.code, "message": error.detail}
+
+    return decide

@@ -1,0 +1,24 @@
+"""The still picture below a slice's tracks: the background, and the cards of those who have no picture."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image
+
+from . import cards
+
+
+def canvas_png(tiles: list[dict[str, Any]], width_px: int, height_px: int) -> bytes:
+    """A picture of the whole canvas; nobody there is a card of its own."""
+    if not tiles:
+        return cards.waiting_png(width_px, height_px)
+    canvas = Image.new("RGB", (width_px, height_px), "#" + cards.BACKGROUND.removeprefix("0x"))
+    for tile in tiles:
+        if "input" not in tile:
+            card = Image.open(io.BytesIO(cards.card_png(tile["label"], tile["width"], tile["height"])))
+            canvas.paste(card.convert("RGB"), (tile["x"], tile["y"]))
+    file = io.BytesIO()
+    canvas.save(file, "PNG", compress_level=1)  # read once, a moment later
+    return file.getvalue()

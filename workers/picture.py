@@ -1,0 +1,169 @@
+"""The pictures of a window: one filter graph, one encoder.
+
+Per slice a still canvas (background, cards) runs for exactly its number of pictures, and every track is laid over it
+by timestamps: the canvas decides when there is a picture, so their number and their times are exact whatever the
+sources do. Sources are moved half a picture ahead, so that the nearest one is shown and not the last one before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+
+from . import canvas, cards
+from . import ffmpeg as runner
+from .containers import DEMUXERS
+
+Plan = dict[str, Any]
+
+
+def render_pictures(
+    plan: Plan, inputs: list[Path], folder: Path, *, threads: int, timeout_s: float, configured: str = ""
+) -> Path:
+    """Encode a window's pictures as H.264 in a NUT file; returns its path. Raises `RenderFailed`."""
+    width_px, height_px = plan["profile"]["width_px"], plan["profile"]["height_px"]
+    for number, piece in enumerate(plan["slices"]):
+        (folder / f"canvas{number}.png").write_bytes(canvas.canvas_png(piece["tiles"], width_px, height_px))
+    for text, tile_width_px, tile_height_px in _labels(plan):
+        path = _label_path(folder, plan, text, tile_width_px, tile_height_px)
+        path.write_bytes(cards.label_png(text, tile_width_px, tile_height_px))
+    target = folder / "pictures.nut"
+    runner.run(plan_pictures(plan, inputs, folder, target, threads), timeout_s=timeout_s, configured=configured)
+    return target
+
+
+def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, threads: int) -> list[str]:
+    """ffmpeg's arguments for a window. Pure."""
+    fps = plan["profile"]["fps"]
+    uses = Counter(tile["input"] for piece in plan["slices"] for tile in piece["tiles"] if "input" in tile)
+    sources = {
+        index: _source(inputs[index], plan["video"][index], uses[index], threads) for index in sorted(uses)
+    }
+    taken: Counter[int] = Counter()
+    pieces = []
+    for number, piece in enumerate(plan["slices"]):
+        picture = (
+            ffmpeg.input(runner.named(folder / f"canvas{number}.png"), f="image2", framerate=fps)
+            .filter("scale", out_range="tv", out_color_matrix="bt709")  # PNG is RGB; left alone it becomes full range
+            .filter("format", "yuv420p")
+            .filter("loop", loop=-1, size=1, start=0)
+            .filter("setpts", f"N/({fps}*TB)")
+            .filter("trim", end_frame=piece["pictures"])
+            .filter("settb", "AVTB")  # overlay rounds times to the canvas's time base: not to whole pictures, please
+        )
+        for tile in piece["tiles"]:
+            if "input" in tile:
+                index = tile["input"]
+                source = sources[index][taken[index]]
+                taken[index] += 1
+                picture = _over(picture, _placed(source, tile, piece["pictures"], fps), tile["x"], tile["y"])
+        for tile in piece["tiles"]:
+            if "input" in tile:
+                path = _label_path(folder, plan, tile["label"], tile["width"], tile["height"])
+                label = ffmpeg.input(runner.named(path), f="image2", framerate=fps)
+                picture = _over(picture, label, tile["x"], f"{tile['y']}+{tile['height']}-h")
+        # overlay goes on for as long as anything below or above it does; the canvas alone says how long that is
+        picture = picture.filter("trim", end_frame=piece["pictures"]).filter("settb", f"1/{fps}")
+        pieces.append(picture.filter("setsar", "1"))
+    film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
+    output = ffmpeg.output(film, runner.named(target), **_encoder(plan, threads))
+    # sizes that change in mid-stream must not tear the graph down: it would begin to count pictures anew
+    output = output.global_args("-copyts", "-filter_complex_threads", str(threads))
+    compiled: list[str] = ffmpeg.compile(output, cmd="ffmpeg")[1:]
+    return compiled
+
+
+def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[Any]:
+    """A track's decoder, its times in µs of media time, once for every slice that shows it."""
+    stream = ffmpeg.input(
+        runner.named(path),
+        f=DEMUXERS[item["container"]],
+        protocol_whitelist="file",
+        threads=threads,
+        reinit_filter=0,
+        an=None,
+    )
+    stream = stream.video.filter("settb", "AVTB")
+    if uses == 1:
+        return [stream]
+    split = stream.filter_multi_output("split", uses)
+    return [split[n] for n in range(uses)]
+
+
+def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
+    """One slice's stretch of a track, from the picture that its first one shows, scaled to its region."""
+    zero_us = tile["baseUs"] + 1_000_000 // fps // 2
+    end_us = tile["baseUs"] + (pictures + 1) * 1_000_000 // fps
+    return (
+        source.filter("trim", start_pts=tile["firstUs"], end_pts=end_us)
+        .filter("setpts", f"PTS-({zero_us})")
+        .filter(
+            "scale",
+            w=tile["width"],
+            h=tile["height"],
+            force_original_aspect_ratio="decrease",
+            force_divisible_by=2,
+            eval="frame",
+        )
+        .filter(
+            "pad",
+            w=tile["width"],
+            h=tile["height"],
+            x="(ow-iw)/2",
+            y="(oh-ih)/2",
+            color=cards.BACKGROUND,
+            eval="frame",
+        )
+    )
+
+
+def _over(below: Any, above: Any, x: int | str, y: int | str) -> Any:
+    return ffmpeg.overlay(below, above, x=x, y=y, eof_action="repeat")
+
+
+def _encoder(plan: Plan, threads: int) -> dict[str, Any]:
+    """Everything that shapes the init segment is fixed by the profile; only the search preset may ever change."""
+    profile = plan["profile"]
+    fps, gop = profile["fps"], profile["fps"] * 2
+    starts, first = [], 0
+    for piece in plan["slices"]:
+        starts.append(f"{first / fps:.6f}")
+        first += piece["pictures"]
+    return {
+        "c:v": "libx264",
+        "preset": profile["speed"],
+        "profile:v": "high",
+        "level": profile["level"],
+        "pix_fmt": "yuv420p",
+        "crf": profile["crf"],
+        "maxrate": f"{profile['video_bitrate_kbps']}k",
+        "bufsize": f"{2 * profile['video_bitrate_kbps']}k",
+        "g": gop,
+        "keyint_min": gop,
+        "sc_threshold": 0,
+        "bf": 0,
+        "flags": "+cgop+global_header",
+        "x264-params": f"threads={threads}:ref=1:cabac=1:8x8dct=1:weightp=0",
+        "force_key_frames": ",".join(starts),  # a new layout begins with a whole picture
+        "fps_mode": "passthrough",
+        "frames:v": plan["pictures"],
+        "f": "nut",
+    }
+
+
+def _labels(plan: Plan) -> list[tuple[str, int, int]]:
+    return sorted(
+        {
+            (tile["label"], tile["width"], tile["height"])
+            for piece in plan["slices"]
+            for tile in piece["tiles"]
+            if "input" in tile
+        }
+    )
+
+
+def _label_path(folder: Path, plan: Plan, text: str, width_px: int, height_px: int) -> Path:
+    return folder / f"label{_labels(plan).index((text, width_px, height_px))}.png"
