@@ -1,7 +1,7 @@
 """Pictures that Callreel draws itself: names on tiles, cards for who has no camera, the card before anybody comes.
 
-The same arguments give the same bytes. Keys of windows hold the text and `CARD_VERSION`, never pixels: whoever
-changes how something looks raises the version, and every window that shows it is rendered anew.
+The same arguments give the same bytes. Keys of windows hold the text and a version, never pixels: whoever changes
+how something looks raises `CARD_VERSION` in `callreel.windows`, and every window that shows it is rendered anew.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import unicodedata
 from collections.abc import Callable
 
 from PIL import Image, ImageDraw
-
-from callreel.windows import CARD_VERSION
 
 from . import fonts
 
