@@ -48,12 +48,12 @@ class Person:
     spans_ms: tuple[tuple[int, int], ...]  #: of being there, from the start
 
 
-def plan_call(seed: int) -> tuple[int, int, list[Person]]:
+def plan_call(seed: int, count: int | None = None, length_ms: int | None = None) -> tuple[int, int, list[Person]]:
     """Epoch, length and people of a call. Pure."""
     dice = random.Random(seed)
     epoch_ms = 1_795_000_000_000 + dice.randrange(10**8)
-    length_ms = dice.randrange(10_000, 16_000)
-    count = dice.randint(2, 9)
+    length_ms = length_ms or dice.randrange(10_000, 16_000)
+    count = count or dice.randint(2, 9)
     people = []
     for index in range(count):
         recorder = dice.choice(list(Recorder))
@@ -86,9 +86,9 @@ def _spans(dice: random.Random, length_ms: int, *, host: bool) -> tuple[tuple[in
     return (begin, left), (left + away_ms, end)
 
 
-def generate_call(seed: int) -> Capture:
+def generate_call(seed: int, *, count: int | None = None, length_ms: int | None = None) -> Capture:
     """The call of a seed, recorded and chunked, with its floor measured on what was recorded."""
-    epoch_ms, length_ms, people = plan_call(seed)
+    epoch_ms, length_ms, people = plan_call(seed, count, length_ms)
     runs = [run for person in people for run in _runs(random.Random(f"{seed} {person.name}"), person, epoch_ms)]
     bare = Capture(name=f"generated-{seed}", true_epoch_ms=epoch_ms, length_ms=length_ms, runs=tuple(runs), floor_ms={})
     return replace(bare, floor_ms=measure_floor(bare))

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -93,13 +92,13 @@ class Server:
                 raise AssertionError(f"{recording_id} is still {state['status']} after {timeout_s} s: {state}")
             await asyncio.sleep(0.25)
 
-    async def download(self, recording_id: str, name: str, target: Path) -> Path:
+    async def file(self, recording_id: str, name: str) -> bytes:
+        """One of the recording's files, by the host's token."""
         token = make_token(self._secret, call=self._call_id, role="host", sub="host")
         headers = {"Authorization": f"Bearer {token}"}
         answer = await self._client.get(f"{self._url}/{recording_id}/files/{name}", headers=headers)
         answer.raise_for_status()
-        target.write_bytes(answer.content)
-        return target
+        return answer.content
 
 
 def new_client() -> httpx.AsyncClient:
@@ -109,7 +108,6 @@ def new_client() -> httpx.AsyncClient:
 async def replay(
     server: Server,
     capture: Capture,
-    call_id: str,
     *,
     speed: float = 1.0,
     options: dict[str, Any] | None = None,
