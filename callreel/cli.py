@@ -22,7 +22,9 @@ from .settings import Settings, load_settings
 from .storage import open_storage
 from .tokens import ROLES, make_token
 
-app = typer.Typer(name="callreel", help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="callreel", help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of recordings, secret and index.")]
 _DATA = Path("callreel-data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from redis import Redis
 
 from callreel.embedded import start_index
+from tests.stack import Stack, running
 
 TESTS = Path(__file__).parent
 
@@ -46,6 +48,29 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """All of Callreel, running, for every test that harms nobody: take a call id of your own."""
+    with running(tmp_path_factory.mktemp("stack") / "data", "--workers", "2") as stack:
+        yield stack
+
+
+@pytest.fixture
+def own_stack(data_dir: Path) -> Iterator[Stack]:
+    """All of Callreel, running, for a test that breaks some of it."""
+    with running(data_dir, "--workers", "2") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
 def captures() -> Path:
-    """Recorded uploads of real browsers."""
+    """Recorded uploads of real browsers: a folder of folders."""
     return Path(os.environ.get("CALLREEL_CAPTURES") or TESTS / "data")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for Playwright's `executable_path`."""
+    named = os.environ.get("CALLREEL_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert found, "Chromium is missing; scripts/test installs it, or says how"
+    return found

@@ -94,9 +94,10 @@ def test_a_job_refuses_to_run_in_any_other_worker(redis_url: str, jobs: RqQueue)
     job = jobs.enqueue("workers.jobs.advance", "rec_call-1_1732259000000")
     line = ["worker", "--burst", "--url", redis_url, "-S", "json", "render"]
     subprocess.run([sys.executable, "-m", "rq.cli", *line], cwd=ROOT, capture_output=True, timeout=60, check=True)
-    job.refresh()
-    result = job.latest_result()
-    assert job.is_failed
+    failed = jobs.fetch_job(job.id)
+    assert failed is not None
+    assert failed.is_failed
+    result = failed.latest_result()
     assert result is not None
     assert WORKER_COMMAND in (result.exc_string or "")
 

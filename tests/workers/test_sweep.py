@@ -1,0 +1,171 @@
+"""Nothing that is not final is forgotten: not after a deadline, not after a lost job, not after a lost index."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq import Queue as RqQueue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from callreel.control import Control, now_ms
+from callreel.index import Index, connect
+from callreel.queue import Queue
+from callreel.settings import Settings
+from callreel.states import Status
+from callreel.storage.local import LocalStorage
+from workers.sweep import Sweeper, clean_litter
+
+ROOT = Path(__file__).parents[2]
+
+
+class Clock:
+    """The server's clock, set back at will."""
+
+    def __init__(self) -> None:
+        self.ago_ms = 0
+
+    def __call__(self) -> int:
+        return now_ms() - self.ago_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def storage(data_dir: Path) -> LocalStorage:
+    return LocalStorage(data_dir, fsync=False)
+
+
+@pytest.fixture
+def index(redis_url: str) -> Index:
+    return Index(connect(redis_url))
+
+
+@pytest.fixture
+def control(storage: LocalStorage, index: Index, clock: Clock) -> Control:
+    return Control(storage, index, clock)
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Queue:
+    return Queue(redis_url)
+
+
+@pytest.fixture
+def sweeper(storage: LocalStorage, index: Index, queue: Queue) -> Sweeper:
+    return Sweeper(settings=Settings(drain_s=15), storage=storage, index=index, queue=queue)
+
+
+def waiting(queue: Queue) -> list[Job]:
+    return RqQueue("render", connection=queue.redis, serializer=JSONSerializer).get_jobs()
+
+
+def test_a_stopped_recording_is_advanced_when_its_drain_is_over(
+    sweeper: Sweeper, control: Control, clock: Clock, queue: Queue
+) -> None:
+    sweeper.tick()
+    clock.ago_ms = 10_000
+    control.start("one", "host", {})
+    recent = control.stop("one")
+    clock.ago_ms = 20_000
+    control.start("two", "host", {})
+    due = control.stop("two")
+    sweeper.tick()
+    assert [(job.func_name, job.args) for job in waiting(queue)] == [("workers.jobs.advance", [due.recording_id])]
+    assert recent.status == Status.STOPPING
+
+
+def test_a_recording_that_stays_in_processing_is_asked_for_again_but_not_every_second(
+    sweeper: Sweeper, control: Control, queue: Queue
+) -> None:
+    sweeper.tick()
+    recording_id = control.start("one", "host", {}).recording_id
+    control.stop("one")
+    control.append(recording_id, lambda state: ("drained", {}))
+    sweeper.tick()
+    (job,) = waiting(queue)
+    job.delete()  # lost, or done and nothing came of it
+    sweeper.tick()
+    assert waiting(queue) == []
+    status, asked_ms, pause_ms = sweeper._asked[recording_id]
+    sweeper._asked[recording_id] = (status, asked_ms - pause_ms, pause_ms)
+    sweeper.tick()
+    assert len(waiting(queue)) == 1
+
+
+def test_a_recording_ends_at_its_longest_duration(
+    sweeper: Sweeper, control: Control, clock: Clock, queue: Queue
+) -> None:
+    sweeper.tick()
+    clock.ago_ms = 61_000
+    over = control.start("one", "host", {"maxDurationS": 60}).recording_id
+    under = control.start("two", "host", {"maxDurationS": 600}).recording_id
+    sweeper.tick()
+    clock.ago_ms = 0
+    assert control.state(over).status == Status.STOPPING
+    assert control.state(over).end_reason == "maxDuration"
+    assert control.state(under).status == Status.RECORDING
+    sweeper.tick()
+    assert control.state(over).sequence == 2
+
+
+def test_a_flushed_index_is_filled_again_and_nobody_is_forgotten(
+    sweeper: Sweeper, control: Control, clock: Clock, queue: Queue, index: Index
+) -> None:
+    sweeper.tick()
+    clock.ago_ms = 20_000
+    control.start("one", "host", {})
+    due = control.stop("one")
+    queue.redis.flushall()
+    sweeper.tick()
+    assert index.ready()
+    assert [job.args for job in waiting(queue)] == [[due.recording_id]]
+
+
+def test_of_many_sweepers_one_leads_until_it_resigns(sweeper: Sweeper) -> None:
+    other = Sweeper(settings=sweeper.settings, storage=sweeper.storage, index=sweeper.index, queue=sweeper.queue)
+    assert sweeper.leads()
+    assert sweeper.leads()
+    assert not other.leads()
+    other.resign()
+    assert not other.leads()
+    sweeper.resign()
+    assert other.leads()
+
+
+def test_only_old_temporary_files_are_litter(storage: LocalStorage) -> None:
+    old, new = storage.new_temporary(), storage.new_temporary()
+    for path in (old, new):
+        path.write_bytes(b"half a chunk")
+    day_ago = time.time() - 86400
+    os.utime(old, (day_ago, day_ago))
+    clean_litter(storage)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_the_command_sweeps_and_ends_politely(redis_url: str, data_dir: Path, control: Control, clock: Clock) -> None:
+    clock.ago_ms = 20_000
+    control.start("one", "host", {})
+    control.stop("one")
+    env = os.environ | {"CALLREEL_REDIS_URL": redis_url, "CALLREEL_STORAGE": f"file://{data_dir}"}
+    process = subprocess.Popen([sys.executable, "-m", "callreel.cli", "sweep"], env=env, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 30
+        with Redis.from_url(redis_url) as client:
+            while not client.llen("rq:queue:render"):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
