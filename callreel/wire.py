@@ -93,11 +93,11 @@ def missing(found: list[tuple[int, list[tuple[int, int]]]]) -> list[Json]:
     return [{"seg": seg, "chunks": [list(hole) for hole in holes]} for seg, holes in found]
 
 
-def uploads(track_id: str, participant_id: str, complete: bool, have: TrackHave) -> Json:
+def uploads(track: Track, have: TrackHave) -> Json:
     return {
-        "participantId": participant_id,
-        "trackId": track_id,
-        "complete": complete,
+        "participantId": track.participant_id,
+        "trackId": track.track_id,
+        "complete": track.complete,
         "segments": segments(have),
     }
 

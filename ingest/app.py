@@ -1,0 +1,220 @@
+"""The application: every address in one table, and everything behind it put together once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from callreel import rebuild
+from callreel.control import Control
+from callreel.errors import CallreelError, Unavailable
+from callreel.index import Index, IndexLost, connect
+from callreel.queue import Queue
+from callreel.settings import Settings, load_settings
+from callreel.slots import Limits, Slots
+from callreel.storage import Storage, open_storage
+from callreel.storage.local import LocalStorage
+from callreel.tokens import Caller
+
+from . import pages
+from .auth import EVERYBODY, HOSTS, UPLOADERS, Auth, Roles, check_may, check_path
+from .bodies import Disk
+from .control import ControlCalls
+from .errors import on_callreel_error, on_exception, on_http_exception
+from .events import EventCalls, Wakes
+from .files import FileCalls
+from .health import HealthCalls
+from .journals import Journals
+from .shell import Jobs, Shell
+from .tracks import TrackCalls
+from .uploads import ChunkDoor
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0  #: how often a process looks whether the index is still the one that was filled
+
+ALLOWED_HEADERS = (
+    *("Authorization", "Content-Type", "Content-Digest", "Chunk", "Range", "Last-Event-ID", "Idempotency-Key"),
+)
+EXPOSED_HEADERS = ("Retry-After", "ETag", "Content-Range", "Location")
+PREFLIGHT_MAX_AGE_S = 86400
+
+_CALL = "/video-calls/{callId}"
+_RECORDING = _CALL + "/recording/{recordingId}"
+_TRACK = _RECORDING + "/tracks/{trackId}"
+
+Endpoint = Callable[[Request, Caller], Awaitable[Response]]
+
+
+def create_app() -> ASGIApp:
+    """For `uvicorn ingest.app:create_app --factory`. Raises `InvalidSettings`, `StorageUnsupported`."""
+    settings = load_settings()
+    storage = open_storage(settings.storage, fsync=settings.fsync == "always")
+    jobs = Queue(settings.redis_url)
+    return build_app(settings, storage, Index(connect(settings.redis_url)), jobs)
+
+
+def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) -> ASGIApp:
+    """The application over given parts. Raises `InvalidSettings`."""
+    limits = Limits(
+        late_ms=int(settings.late_s * 1000),
+        track_bytes=settings.track_bytes,
+        recording_bytes=settings.recording_bytes,
+        seq_ahead=settings.seq_ahead,
+    )
+    shell = Shell(
+        settings=settings,
+        auth=Auth(settings.jwt_secret),
+        storage=storage,
+        index=index,
+        slots=Slots(index.redis, limits),
+        jobs=jobs,
+        control=Control(storage, index),
+        journals=Journals(storage),
+        # beside the objects, so that a large chunk becomes one without a copy
+        disk=Disk(
+            storage.tmp if isinstance(storage, LocalStorage) else Path(tempfile.gettempdir()), settings.min_free_bytes
+        ),
+    )
+    wakes = Wakes(settings.redis_url)
+    app = Starlette(
+        routes=routes(shell, wakes),
+        lifespan=lambda app: _lifespan(shell, wakes),
+        exception_handlers={
+            CallreelError: _noticing(shell),
+            HTTPException: on_http_exception,
+            Exception: on_exception,
+        },
+    )
+    # Around all of it, for a browser shows a refusal to nobody if it lacks these headers, and a 500 is one too.
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.origins,
+        allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+        allow_headers=ALLOWED_HEADERS,
+        expose_headers=EXPOSED_HEADERS,
+        max_age=PREFLIGHT_MAX_AGE_S,
+    )
+
+
+def routes(shell: Shell, wakes: Wakes) -> list[BaseRoute]:
+    """Every address of the contract."""
+    control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
+    events, health = EventCalls(shell, wakes), HealthCalls(shell)
+
+    def call(method: str, path: str, endpoint: Endpoint, roles: Roles, *, token_in_query: bool = False) -> Route:
+        async def guarded(request: Request) -> Response:
+            caller = shell.auth.request(request, in_query=token_in_query)
+            check_path(request.path_params)
+            check_may(caller, request.path_params, roles)
+            return await endpoint(request, caller)
+
+        return Route(path, guarded, methods=[method], name=endpoint.__name__)
+
+    def door(method: str, path: str, app: ASGIApp) -> Route:
+        return Route(path, app, methods=[method])
+
+    def free(method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+        return Route(path, endpoint, methods=[method])
+
+    return [
+        # the chunks' door first: it is what is asked for, nearly always; it looks at the token itself
+        door("POST", f"{_TRACK}/chunks",                ChunkDoor(shell)),
+        call("GET",  f"{_TRACK}/chunks",                tracks.have,     UPLOADERS),
+        call("PUT",  f"{_TRACK}",                       tracks.put,      UPLOADERS),
+        call("POST", f"{_TRACK}/complete",              tracks.complete, UPLOADERS),
+        call("GET",  f"{_RECORDING}/uploads",           tracks.uploads,  UPLOADERS),
+        call("POST", f"{_CALL}/recording/start",        control.start,   HOSTS),
+        call("POST", f"{_CALL}/recording/stop",         control.stop,    HOSTS),
+        call("GET",  f"{_CALL}/recording",              control.active,  EVERYBODY),
+        call("GET",  f"{_CALL}/recordings",             control.many,    EVERYBODY),
+        call("GET",  f"{_RECORDING}",                   control.one,     EVERYBODY),
+        call("GET",  f"{_CALL}/events",                 events.events,   EVERYBODY, token_in_query=True),
+        free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file),  # by token or by signature
+        free("GET",  "/time",                           health.time),
+        free("GET",  "/livez",                          health.live),
+        free("GET",  "/readyz",                         health.ready),
+        Mount("/client", pages.library()),
+        Mount("/demo",   pages.demo(shell.settings.public_url)),
+        door("GET",  "/",                               pages.home(shell.settings.public_url)),
+    ]  # fmt: skip
+
+
+def _noticing(shell: Shell) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Refusals, and an eye on the one that says the index is gone."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if isinstance(error, IndexLost):
+            shell.index_lost.set()
+        return await on_callreel_error(request, error)
+
+    return handle
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(shell: Shell, wakes: Wakes) -> AsyncIterator[None]:
+    await _look_after_index(shell)
+    _let_go_on_signal(shell, wakes)
+    tasks = [asyncio.create_task(_keep_index(shell)), asyncio.create_task(wakes.run())]
+    try:
+        yield
+    finally:
+        shell.closing.set()
+        wakes.wake_all()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        shell.pools.close()
+
+
+async def _keep_index(shell: Shell) -> None:
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(shell.index_lost.wait(), _LOOK_S)
+        shell.index_lost.clear()
+        await _look_after_index(shell)
+
+
+async def _look_after_index(shell: Shell) -> None:
+    def look() -> None:
+        if rebuild.ensure(shell.index, shell.storage):
+            rebuild.settle(shell.index, shell.storage)
+
+    try:
+        await shell.pools.control.run(look)
+    except Unavailable as error:
+        log.warning("index: %s", error.detail)
+    except Exception:  # whatever a storage can hold: the next look may fare better, and ending would help nobody
+        log.exception("index: it could not be made anew")
+
+
+def _let_go_on_signal(shell: Shell, wakes: Wakes) -> None:
+    """uvicorn waits for every open answer before it ends the lifespan; an event stream would never end by itself."""
+    loop = asyncio.get_running_loop()
+
+    def chained(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(shell.closing.set)
+        loop.call_soon_threadsafe(wakes.wake_all)
+        before = previous[number]
+        if callable(before):
+            before(number, frame)
+
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there ends us otherwise
+            previous[int(number)] = signal.getsignal(number)
+            signal.signal(number, chained)

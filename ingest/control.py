@@ -1,0 +1,89 @@
+"""Start, stop, and what is known of a call's recordings."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callreel import wire
+from callreel.errors import InvalidOption, UnknownRecording
+from callreel.model import Recording
+from callreel.states import Status
+from callreel.tokens import Caller
+
+from .bodies import read_json
+from .shell import Shell, success
+
+_PAGE = 20  #: recordings of a list where nobody says how many
+_LONGEST_PAGE = 100
+
+
+class ControlCalls:
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._run = shell.pools.control.run
+
+    async def start(self, request: Request, caller: Caller) -> Response:
+        options = await read_json(request)
+        begun = await self._run(self._shell.control.start, request.path_params["callId"], caller.subject, options)
+        return success(wire.short(begun), 201)
+
+    async def stop(self, request: Request, caller: Caller) -> Response:
+        def stop(call_id: str) -> Recording:
+            stopped = self._shell.control.stop(call_id)
+            self._shell.hint(lambda: self._shell.jobs.advance(stopped.recording_id))
+            return stopped
+
+        stopped = await self._run(stop, request.path_params["callId"])
+        # Asked again the answer is the same again, however far the recording has come by then.
+        return success(wire.short(stopped, Status.STOPPING), 202)
+
+    async def active(self, request: Request, caller: Caller) -> Response:
+        def describe(call_id: str) -> wire.Json:
+            return self._shell.describe(self._shell.control.active(call_id))
+
+        return success(await self._run(describe, request.path_params["callId"]))
+
+    async def one(self, request: Request, caller: Caller) -> Response:
+        def describe(recording_id: str) -> wire.Json:
+            state = self._shell.journals.state(recording_id)
+            if state.status == Status.DELETED:
+                raise UnknownRecording(f"Recording {recording_id} was deleted.")
+            return self._shell.describe(state)
+
+        return success(await self._run(describe, request.path_params["recordingId"]))
+
+    async def many(self, request: Request, caller: Caller) -> Response:
+        limit = _limit(request.query_params.get("limit"))
+        cursor = request.query_params.get("cursor")
+
+        def page(call_id: str) -> wire.Json:
+            states = (self._shell.journals.state(i) for i in _behind(self._shell.control.ids_of(call_id), cursor))
+            items = []
+            for state in states:
+                if state.status != Status.DELETED:
+                    items.append(state)
+                if len(items) > limit:
+                    break
+            more = items[limit - 1].recording_id if len(items) > limit else None
+            return {"items": [self._shell.describe(state) for state in items[:limit]], "nextCursor": more}
+
+        return success(await self._run(page, request.path_params["callId"]))
+
+
+def _behind(ids: list[str], cursor: str | None) -> list[str]:
+    """Newest first; behind the one that the cursor names."""
+    newest_first = list(reversed(ids))
+    if cursor is None:
+        return newest_first
+    if cursor not in newest_first:
+        raise InvalidOption("cursor is not one that this list gave out.", field="cursor")
+    return newest_first[newest_first.index(cursor) + 1 :]
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _PAGE
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _LONGEST_PAGE:
+        raise InvalidOption(f"limit must be a number from 1 to {_LONGEST_PAGE}; got {text[:40]!r}.", field="limit")
+    return int(text)

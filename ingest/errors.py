@@ -1,0 +1,66 @@
+"""Refusals as `application/problem+json` (RFC 9457). The only place where errors become HTTP."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from callreel import errors
+from callreel.errors import CallreelError
+
+#: Seconds a client should wait where the error itself does not say: a process restarts within that.
+_RETRY_AFTER_S = 2
+
+#: What the router says → what the contract calls it.
+_BY_STATUS: dict[int, type[CallreelError]] = {
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.BodyTooLarge,
+}
+
+
+def problem(error: CallreelError, headers: dict[str, str] | None = None) -> Response:
+    extra = dict(error.extra)
+    sent = dict(headers or {})
+    if error.status in (429, 503, 507):
+        sent["Retry-After"] = str(extra.pop("retryAfterS", _RETRY_AFTER_S))
+    if error.status == 401:
+        sent["WWW-Authenticate"] = "Bearer"
+    body = {
+        **extra,
+        "type": f"urn:callreel:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "success": False,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    # a refusal is true for this moment only
+    sent["Cache-Control"] = "no-store"
+    return JSONResponse(body, error.status, sent, media_type="application/problem+json")
+
+
+async def on_callreel_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CallreelError)
+    headers = {}
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.extra.get('size', '*')}"
+    return problem(error, headers)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = _BY_STATUS.get(error.status_code, errors.InvalidRequest)
+    details = {
+        404: f"There is nothing at {request.url.path[:200]}.",
+        405: f"{request.method} is not what this address knows.",
+    }
+    detail = details.get(error.status_code, error.detail)
+    return problem(kind(detail), dict(error.headers or {}))
+
+
+async def on_exception(request: Request, error: Exception) -> Response:
+    """Anything nobody thought of. The traceback goes to the log, never out."""
+    return problem(errors.InternalError("Something broke on our side; the log has the details."))

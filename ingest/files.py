@@ -1,0 +1,149 @@
+"""Files of a recording: byte ranges (RFC 9110, 14) by token or by signed address.
+
+A file is an artifact of the journal; its digest is its ETag and the name of its object, so what is being read never
+changes under the reader, however often the film is made anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from callreel import journal, keys, tokens
+from callreel.errors import Forbidden, RangeNotSatisfiable, UnknownFile
+from callreel.model import Artifact, Recording
+from callreel.states import FINAL
+
+from .auth import WATCHERS, check_may, check_path
+from .shell import Shell
+
+_PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
+
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
+_TRACK_FILE = re.compile(r"tracks/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})\.[a-z0-9]{2,4}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes [start, end) of a file."""
+
+    start: int
+    end: int
+
+
+class FileCalls:
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._run = shell.pools.files.run
+
+    async def file(self, request: Request) -> Response:
+        self._check(request)
+        recording_id, name = request.path_params["recordingId"], request.path_params["name"]
+        found = await self._run(self._find, recording_id, name)
+        etag = f'"{found.sha256}"'
+        headers = {
+            "ETag": etag,
+            "Accept-Ranges": "bytes",
+            "Cache-Control": "private, no-cache",  # may be kept, but asked for: the film can be made anew
+            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "cross-origin",  # players live on other origins, rights are in the address
+            "Content-Disposition": _disposition(name, "download" in request.query_params),
+        }
+        if _matches(request.headers.get("if-none-match"), etag):
+            return Response(None, 304, headers)
+        span = None
+        if request.headers.get("if-range", etag) == etag:
+            span = parse_range(request.headers.get("range"), found.size_bytes)
+        whole = Span(0, found.size_bytes)
+        sent = span or whole
+        headers["Content-Length"] = str(sent.end - sent.start)
+        if span:
+            headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{found.size_bytes}"
+        status = 206 if span else 200
+        if request.method == "HEAD":
+            return Response(None, status, headers, media_type=found.mime_type)
+        key = keys.artifact(recording_id, name, found.sha256)
+        return StreamingResponse(self._pieces(key, sent), status, headers, media_type=found.mime_type)
+
+    def _check(self, request: Request) -> None:
+        """By signature, or by token. Raises `InvalidId`, `Unauthorized`, `Forbidden`."""
+        params, query = request.path_params, request.query_params
+        if "signature" in query:
+            check_path(params)
+            place = (params["callId"], params["recordingId"], params["name"])
+            secret = self._shell.settings.jwt_secret
+            tokens.check_signed_file(secret, *place, query.get("expires", ""), query["signature"])
+            return
+        caller = self._shell.auth.request(request, in_query=True)
+        check_path(params)
+        if caller.role == "participant" and self._shell.settings.participants_watch:
+            check_may(caller, params, WATCHERS | {"participant"})
+        elif caller.role == "participant" and caller.may_enter(params["callId"]):
+            raise Forbidden("Participants may not watch here; CALLREEL_PARTICIPANTS_WATCH would allow it.")
+        else:
+            check_may(caller, params, WATCHERS)
+
+    def _find(self, recording_id: str, name: str) -> Artifact:
+        """Raises `UnknownRecording`, `RecordingDeleted`, `UnknownFile`."""
+        state = self._shell.journals.state(recording_id)
+        journal.refuse_deleted(state)
+        found = next((artifact for artifact in state.artifacts if artifact.name == name), None)
+        if found is not None and found.status == "ready":
+            return found
+        if found is None and self._export(state, name):
+            raise UnknownFile(f"{name[:200]} is being made now; ask again in some seconds.")
+        status = "not made" if found is None else found.status
+        raise UnknownFile(f"Recording {recording_id} has no file {name[:200]!r}: it is {status}.")
+
+    def _export(self, state: Recording, name: str) -> bool:
+        """Ask for a track's file that nobody has asked for yet; True if there is such a track."""
+        match = _TRACK_FILE.match(name)
+        track = state.track(match[2]) if match else None
+        if match is None or track is None or track.participant_id != match[1] or state.status not in FINAL:
+            return False
+        self._shell.hint(lambda: self._shell.jobs.export(state.recording_id, match[1], match[2]))
+        return True
+
+    async def _pieces(self, key: str, span: Span) -> AsyncIterator[bytes]:
+        at = span.start
+        while at < span.end:
+            piece = await self._run(self._shell.storage.get, key, at, min(_PIECE_BYTES, span.end - at))
+            if not piece:
+                return  # shorter than the journal says: the connection breaks, and the client sees it
+            yield piece
+            at += len(piece)
+
+
+def parse_range(text: str | None, size_bytes: int) -> Span | None:
+    """The one range that is asked for; None where all of the file is to be sent. Raises `RangeNotSatisfiable`.
+
+    Several ranges at once are answered with the whole file, as RFC 9110, 14.2 allows: no player asks for them.
+    """
+    match = _RANGE.match(text.replace(" ", "")) if text else None
+    if match is None or (not match[1] and not match[2]):
+        return None
+    if not match[1]:  # the last so many bytes
+        start, end = max(0, size_bytes - int(match[2])), size_bytes
+    else:
+        start, end = int(match[1]), min(int(match[2]) + 1 if match[2] else size_bytes, size_bytes)
+        if match[2] and int(match[2]) < int(match[1]):
+            return None  # RFC 9110, 14.1.1: no valid range, so none was asked for
+    if start >= size_bytes or start >= end:
+        raise RangeNotSatisfiable(f"The file has {size_bytes} bytes; the range {text!r} lies outside.", size=size_bytes)
+    return Span(start, end)
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+
+
+def _disposition(name: str, download: bool) -> str:
+    """RFC 6266; names are made by us, of ids and fixed words."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name.rsplit("/", 1)[-1])
+    return f'{"attachment" if download else "inline"}; filename="{plain}"'

@@ -1,0 +1,81 @@
+"""What the browser loads: the library for any origin, the call page for our own. Files of `web_client` as they are."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # asked for each time, by ETag: library and server belong together
+}
+
+_LIBRARY = {
+    **_EVERYWHERE,
+    "Access-Control-Allow-Origin": "*",  # a module script is always fetched with CORS
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+def web_client() -> Path:
+    """The folder of the browser's half: in the checkout beside us, in the wheel a package's data."""
+    beside = Path(__file__).resolve().parent.parent / "web_client"
+    return beside if beside.is_dir() else Path(str(resources.files("web_client")))
+
+
+def library() -> ASGIApp:
+    return WithHeaders(StaticFiles(directory=web_client() / "src", check_dir=False), _LIBRARY)
+
+
+def demo(public_url: str) -> ASGIApp:
+    return WithHeaders(StaticFiles(directory=web_client() / "demo", check_dir=False), _page_headers(public_url))
+
+
+def home(public_url: str) -> ASGIApp:
+    return WithHeaders(StaticFiles(directory=web_client(), html=True, check_dir=False), _page_headers(public_url))
+
+
+def _page_headers(public_url: str) -> dict[str, str]:
+    there = urlsplit(public_url)
+    ours = f"'self' {there.scheme}://{there.netloc}" if there.netloc else "'self'"
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' data: blob:",
+        "media-src": f"{ours} blob:",
+        "connect-src": ours,
+        "worker-src": "'self' blob:",
+        "font-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return {
+        **_EVERYWHERE,
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self)",
+        "Referrer-Policy": "no-referrer",
+        "X-Frame-Options": "DENY",
+    }
+
+
+class WithHeaders:
+    """An application whose every answer carries these headers."""
+
+    def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,83 @@
+"""What every endpoint of one process works with, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from redis import RedisError
+from starlette.responses import Response
+
+from callreel import have, tokens, wire
+from callreel.control import Control
+from callreel.errors import Unavailable
+from callreel.index import Index
+from callreel.model import Recording
+from callreel.repository import load
+from callreel.settings import Settings
+from callreel.slots import Slots
+from callreel.storage import Storage
+
+from .auth import Auth
+from .bodies import Disk
+from .journals import Journals
+from .threads import Pools
+
+log = logging.getLogger(__name__)
+
+
+class Jobs(Protocol):
+    """Work that can be asked for. Asking is a hint and may be lost: the sweeper finds what is due."""
+
+    def advance(self, recording_id: str) -> bool:
+        """Look what is to be done for a recording."""
+
+    def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
+        """Make one playable file of a track."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    settings: Settings
+    auth: Auth
+    storage: Storage
+    index: Index
+    slots: Slots
+    jobs: Jobs
+    control: Control
+    journals: Journals
+    disk: Disk
+    pools: Pools = field(default_factory=Pools)
+    index_lost: asyncio.Event = field(default_factory=asyncio.Event)  #: somebody noticed
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  #: the server ends: let go of what waits
+
+    def hint(self, ask: Callable[[], object]) -> None:
+        """Ask for a job; never fails."""
+        try:
+            ask()
+        except RedisError as error:
+            log.warning("queue: a hint is lost: %s", error)
+
+    def describe(self, state: Recording) -> wire.Json:
+        """The whole recording, as the contract says it; from the storage alone where the index cannot help."""
+        track_ids = [track.track_id for track in state.tracks()]
+        try:
+            here = self.index.have(state.recording_id, track_ids)
+            progress = self.index.progress(state.recording_id)
+        except Unavailable:
+            here, progress = have.of_recording(load(self.storage, state.recording_id)), 0.0
+        return wire.recording(state, here, progress, lambda name: self.address(state, name))
+
+    def address(self, state: Recording, name: str) -> str:
+        """A file's signed address."""
+        path = tokens.sign_file(self.settings.jwt_secret, state.call_id, state.recording_id, name)
+        return self.settings.public_url.rstrip("/") + path
+
+
+def success(data: Any, status: int = 200) -> Response:
+    body = json.dumps({"success": True, "data": data}, separators=(",", ":"), ensure_ascii=False)
+    return Response(body, status, {"Cache-Control": "no-store"}, media_type="application/json")

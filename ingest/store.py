@@ -1,0 +1,123 @@
+"""Storing one chunk: everything that blocks, in one thread from the digest to the index.
+
+Slot first, then the object, then the index. So of two with different bytes only one makes an object, and whatever dies
+in between leaves something that the same client's next try completes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from callreel import keys
+from callreel.control import now_ms
+from callreel.errors import DigestMismatch, ObjectMissing, PermanentError, UnsupportedMedia
+from callreel.model import Chunk
+from callreel.slots import Committed, Conflict, Reserved
+from callreel.sniff import may_be_media
+from callreel.states import ACTIVE
+
+from .bodies import Body
+from .headers import ChunkFacts
+from .remembered import Remembered
+from .shell import Shell
+
+#: A reservation without an object is given up after this. Between the two lies one write to the disk: a process that
+#: needs longer for it is dead.
+_STALE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A chunk that wants to be stored, as its sender tells of it."""
+
+    recording_id: str
+    track_id: str
+    owner: str
+    participant_id: str  #: who sends; '' for a service
+    facts: ChunkFacts
+    sha256: str | None  #: what the bytes should have
+    mime_type: str
+
+
+class ChunkStore:
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._described: Remembered[tuple[str, str, int], bool] = Remembered()
+
+    def __call__(self, incoming: Incoming, body: Body) -> tuple[bool, Committed]:
+        """Store a chunk; True if it was new. Raises whatever there is to refuse."""
+        sha256, content = body.finish()
+        if incoming.sha256 not in (None, sha256):
+            raise DigestMismatch(f"{incoming.sha256} was announced, the {body.size_bytes} bytes have {sha256}.")
+        if incoming.facts.seq == 0 and not may_be_media(body.head):
+            raise UnsupportedMedia("A segment begins like WebM, MP4, Ogg or WAV; these bytes begin like none of them.")
+        reserved = self._reserve(incoming, _chunk(incoming, sha256, body.size_bytes))
+        key, new = keys.chunk(incoming.recording_id, reserved.chunk), False
+        if not reserved.stored:
+            self._describe(incoming, reserved.chunk, content)
+            new = self._shell.storage.put_if_absent(key, content)
+        try:
+            here = self._shell.slots.commit(incoming.recording_id, reserved.chunk, incoming.mime_type)
+        except PermanentError:  # deleted meanwhile, or the index was lost and somebody else came first
+            if new:
+                self._shell.storage.delete(key)  # nobody was told that it is stored
+            raise
+        if here.status not in ACTIVE:
+            self._shell.hint(lambda: self._shell.jobs.advance(incoming.recording_id))
+        return new, here
+
+    def _reserve(self, incoming: Incoming, chunk: Chunk) -> Reserved:
+        slots, recording_id = self._shell.slots, incoming.recording_id
+        try:
+            return slots.reserve(recording_id, chunk, incoming.participant_id)
+        except Conflict as conflict:
+            if conflict.reserved is None or conflict.age_ms < _STALE_MS:
+                raise
+            if self._is_stored(keys.chunk(recording_id, conflict.reserved)):
+                slots.commit(recording_id, conflict.reserved, incoming.mime_type)
+                raise
+            slots.release(recording_id, conflict.reserved)
+            return slots.reserve(recording_id, chunk, incoming.participant_id)
+
+    def _is_stored(self, key: str) -> bool:
+        try:
+            self._shell.storage.get(key, 0, 1)
+        except ObjectMissing:
+            return False
+        return True
+
+    def _describe(self, incoming: Incoming, chunk: Chunk, content: bytes | Path) -> None:
+        """What a segment cannot be read without, stored before its first chunk: its media type, its head twice."""
+        place = (incoming.recording_id, chunk.participant_id, chunk.track_id, chunk.seg)
+        storage, known = self._shell.storage, (incoming.recording_id, chunk.track_id, chunk.seg)
+        if self._described.get(known) is None:
+            facts = json.dumps({"mimeType": incoming.mime_type}).encode()
+            storage.put_if_absent(keys.segment_facts(*place), facts)
+            self._described.put(known, True)
+        if chunk.seq == 0:
+            if isinstance(content, Path):
+                copy = content.with_name(uuid.uuid4().hex)
+                shutil.copyfile(content, copy)
+                content = copy
+            storage.put_if_absent(keys.segment_head(*place), content)
+
+
+def _chunk(incoming: Incoming, sha256: str, size_bytes: int) -> Chunk:
+    facts = incoming.facts
+    return Chunk(
+        participant_id=incoming.owner,
+        track_id=incoming.track_id,
+        seg=facts.seg,
+        seq=facts.seq,
+        received_ms=now_ms(),
+        start_ms=facts.start_ms,
+        at_ms=facts.at_ms,
+        offset_ms=facts.offset_ms,
+        err_ms=facts.err_ms,
+        sha256=sha256,
+        size_bytes=size_bytes,
+    )

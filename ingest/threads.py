@@ -1,0 +1,38 @@
+"""Threads for what blocks, in pools that cannot starve each other: uploads, control, files.
+
+All of `callreel` is synchronous, for a disk is; a request comes here once, does all its blocking, and goes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Pool:
+    def __init__(self, name: str, size: int) -> None:
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = (lambda: function(*args, **kwargs)) if kwargs else function
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *(() if kwargs else args))
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True)
+
+
+class Pools:
+    def __init__(self) -> None:
+        # fsync is waiting, not work: enough threads that a disk can merge what many chunks ask of it
+        self.uploads = Pool("uploads", 32)
+        self.control = Pool("control", 16)
+        self.files = Pool("files", 16)
+
+    def close(self) -> None:
+        for pool in (self.uploads, self.control, self.files):
+            pool.close()

@@ -1,0 +1,138 @@
+"""The door for chunks: token and headers, then the body, then `ingest.store`, then the answer.
+
+An ASGI application of its own, for it is called far more often than everything else together. What can be refused
+without the body is refused without it. 201 and 200 mean stored for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import Receive, Scope, Send
+
+from callreel.control import now_ms
+from callreel.errors import ChunkTooLarge, LengthRequired, MalformedChunk, RequestTimeout
+from callreel.slots import Committed
+
+from .auth import UPLOADERS, check_may, check_path
+from .bodies import SILENCE_S, Body, Memory
+from .forms import OVERHEAD_BYTES, ChunkForm
+from .headers import ChunkFacts, RawChunk
+from .remembered import Remembered
+from .shell import Shell
+from .store import ChunkStore, Incoming
+
+#: How long an admission is believed. It only spares bad chunks their bodies; the slot's script decides, every time.
+_ADMITTED_S = 1.0
+
+
+class ClientGone(Exception):
+    """The client went away before its body was whole. Nobody is there to be told."""
+
+
+class ChunkDoor:
+    """`POST …/chunks`, raw or as a form."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._memory = Memory(shell.settings.inflight_bytes)
+        self._admitted: Remembered[tuple[str, str, str], tuple[str, float]] = Remembered()
+        self._store = ChunkStore(shell)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        params = scope["path_params"]
+        caller = self._shell.auth.bearer(headers.get(b"authorization", ""))
+        check_path(params)
+        check_may(caller, params, UPLOADERS)
+        sent, size_bytes = self._open(headers)
+        participant_id = "" if caller.role == "service" else caller.participant_id
+        place = (params["recordingId"], params["trackId"], participant_id)
+        owner = await self._admit(*place)
+        self._shell.disk.check()
+        await self._memory.room()
+        body = Body(self._memory, self._shell.disk.folder, self._shell.pools.uploads)
+        try:
+            await _receive(receive, sent, body, size_bytes)
+            facts, sha256 = sent.close()
+            incoming = Incoming(
+                recording_id=place[0],
+                track_id=place[1],
+                owner=owner,
+                participant_id=participant_id,
+                facts=facts,
+                sha256=sha256,
+                mime_type=sent.mime_type,
+            )
+            new, here = await self._shell.pools.uploads.run(self._store, incoming, body)
+        except ClientGone:
+            return
+        finally:
+            body.discard()
+        await _answer(send, facts, new, here)
+
+    def _open(self, headers: dict[bytes, str]) -> tuple[RawChunk | ChunkForm, int]:
+        """What can be known without the body. Raises `LengthRequired`, `MalformedChunk`, `ChunkTooLarge`."""
+        content_type = headers.get(b"content-type", "")
+        form = content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+        limit = self._shell.settings.chunk_bytes
+        length = headers.get(b"content-length", "")
+        if not length.isdigit():
+            raise LengthRequired("Send Content-Length; a chunk's size is known before it is sent.")
+        size_bytes = int(length)
+        if size_bytes == 0:
+            raise MalformedChunk("A chunk has at least one byte; an empty Blob is left out, and gets no number.")
+        if size_bytes > limit + (OVERHEAD_BYTES if form else 0):
+            raise ChunkTooLarge(f"A chunk may have {limit} bytes; this body has {size_bytes}.", limit=limit)
+        return ChunkForm(content_type, limit) if form else RawChunk(headers), size_bytes
+
+    async def _admit(self, recording_id: str, track_id: str, participant_id: str) -> str:
+        """The track's owner. Raises what `callreel.slots.Slots.admit` raises."""
+        key = (recording_id, track_id, participant_id)
+        known = self._admitted.get(key)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        owner = await self._shell.pools.uploads.run(self._shell.slots.admit, *key)
+        self._admitted.put(key, (owner, time.monotonic() + _ADMITTED_S))
+        return owner
+
+
+async def _receive(receive: Receive, sent: RawChunk | ChunkForm, body: Body, size_bytes: int) -> None:
+    """Read the whole body. Raises `ClientGone`, `RequestTimeout`, and what the sender's format refuses."""
+    loop = asyncio.get_running_loop()
+    received_bytes = 0
+    try:
+        async with asyncio.timeout(SILENCE_S) as silence:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                piece = message.get("body", b"")
+                received_bytes += len(piece)
+                if received_bytes > size_bytes:
+                    raise ChunkTooLarge(f"The body is longer than its Content-Length {size_bytes}.", limit=size_bytes)
+                if found := sent.feed(piece):
+                    await body.add(found)
+                if not message.get("more_body", False):
+                    break
+                silence.reschedule(loop.time() + SILENCE_S)
+    except TimeoutError as error:
+        raise RequestTimeout(f"Nothing came for {SILENCE_S} s; send the chunk again.") from error
+    if received_bytes < size_bytes:
+        raise MalformedChunk(f"The body ended after {received_bytes} of {size_bytes} bytes.")
+
+
+async def _answer(send: Send, facts: ChunkFacts, new: bool, here: Committed) -> None:
+    holes = ",".join(f"[{first},{last}]" for first, last in here.missing)
+    body = (
+        f'{{"success":true,"data":{{"seg":{facts.seg},"seq":{facts.seq},"duplicate":{"false" if new else "true"},'
+        f'"next":{here.next},"missing":[{holes}],"serverTimeMs":{now_ms()}}}}}'
+    ).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 201 if new else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
