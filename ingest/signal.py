@@ -18,20 +18,22 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from callreel import keys
 from callreel.errors import CallreelError, Forbidden, InvalidRequest, Unauthorized
-from callreel.settings import Settings
-from callreel.tokens import Caller, check_token, make_token
+from callreel.tokens import Caller, make_token
+
+from .bodies import read_json
+from .shell import Shell, success
 
 _HELLO_WITHIN_S = 10.0  #: a browser sends its token at once; who does not is no browser
 _FRAME_CHARS = 64 * 1024  #: a session description with many candidates has some 10 kB
 _SEAT_S = 15  #: a seat outlives the process that held it by this much
 _SEAT_REFRESH_S = 5.0
 _INVITED_FOR_S = 24 * 3600
+_LONGEST_NAME = 100
 
 # Close codes of our own; 4000 to 4999 are left to applications (RFC 6455, 7.4.2).
 _CLOSE_UNAUTHORIZED, _CLOSE_SEAT_TAKEN, _CLOSE_UNAVAILABLE, _CLOSE_TOO_LARGE = 4401, 4409, 1013, 1009
@@ -63,34 +65,22 @@ class Seat:
 class Signal:
     """The two calls of the call page. One a process."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._secret = settings.jwt_secret
-        self._redis = redis.asyncio.Redis.from_url(settings.redis_url, protocol=2, decode_responses=True)
-
-    def routes(self) -> list[BaseRoute]:
-        return [
-            WebSocketRoute("/video-calls/{callId}/signal", self.connect),
-            Route("/video-calls/{callId}/invite", self.invite, methods=["POST"]),
-        ]
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._secret = shell.settings.jwt_secret
+        self._redis = redis.asyncio.Redis.from_url(shell.settings.redis_url, protocol=2, decode_responses=True)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def invite(self, request: Request) -> JSONResponse:
+    async def invite(self, request: Request, caller: Caller) -> Response:
         """A token for one more participant. The host's to give."""
-        call_id = keys.check_id(request.path_params["callId"], "callId")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("Send the host's token as `Authorization: Bearer …`.")
-        caller = check_token(self._secret, token.strip())
-        if not caller.may_enter(call_id) or caller.role not in ("host", "service"):
-            raise Forbidden("Only the host of this call can invite.")
         name = await _name(request)
         participant_id = f"guest-{secrets.token_hex(4)}"
         ttl_s = min(_INVITED_FOR_S, caller.expires_s - time.time())  # nobody gives what he has not
+        call_id = request.path_params["callId"]
         guest = make_token(self._secret, call=call_id, role="participant", sub=participant_id, name=name, ttl_s=ttl_s)
-        data = {"token": guest, "participantId": participant_id, "name": name}
-        return JSONResponse({"success": True, "data": data}, status_code=201, headers={"Cache-Control": "no-store"})
+        return success({"token": guest, "participantId": participant_id, "name": name}, 201)
 
     async def connect(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -120,7 +110,7 @@ class Signal:
             token, window = str(hello["token"]), keys.check_id(hello["window"], "window")
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             raise Unauthorized("The first frame must be {token, window}.") from error
-        caller = check_token(self._secret, token)
+        caller = self._shell.auth.caller(token)
         if not caller.may_enter(call_id):
             raise Forbidden("The token is for another call.")
         return Seat(call_id=call_id, caller=caller, window=window, connection=secrets.token_hex(8))
@@ -204,13 +194,7 @@ async def _close(socket: WebSocket, code: int, reason: str) -> None:
 
 async def _name(request: Request) -> str:
     """The name in the body, if there is one. Raises `InvalidRequest`."""
-    body = await request.body()
-    if not body:
-        return ""
-    try:
-        name = json.loads(body).get("name", "")
-    except (ValueError, AttributeError) as error:
-        raise InvalidRequest("The body must be a JSON object.") from error
-    if not isinstance(name, str) or len(name) > 100:
-        raise InvalidRequest("name must be a text of at most 100 characters.")
+    name = (await read_json(request)).get("name", "")
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        raise InvalidRequest(f"name must be a text of at most {_LONGEST_NAME} characters.")
     return name.strip()
