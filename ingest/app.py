@@ -40,6 +40,7 @@ from .files import FileCalls
 from .health import HealthCalls
 from .journals import Journals
 from .shell import Jobs, Shell
+from .signal import Signal
 from .tracks import TrackCalls
 from .uploads import ChunkDoor
 
@@ -90,10 +91,10 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
             storage.tmp if isinstance(storage, LocalStorage) else Path(tempfile.gettempdir()), settings.min_free_bytes
         ),
     )
-    wakes = Wakes(settings.redis_url)
+    wakes, signalling = Wakes(settings.redis_url), Signal(settings)
     app = Starlette(
-        routes=routes(shell, wakes),
-        lifespan=lambda app: _lifespan(shell, wakes),
+        routes=routes(shell, wakes, signalling),
+        lifespan=lambda app: _lifespan(shell, wakes, signalling),
         exception_handlers={
             CallreelError: _noticing(shell),
             HTTPException: on_http_exception,
@@ -111,8 +112,8 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
     )
 
 
-def routes(shell: Shell, wakes: Wakes) -> list[BaseRoute]:
-    """Every address of the contract."""
+def routes(shell: Shell, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
+    """Every address of the contract, and those of the call page."""
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
 
@@ -148,9 +149,10 @@ def routes(shell: Shell, wakes: Wakes) -> list[BaseRoute]:
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),
         free("GET",  "/readyz",                         health.ready),
+        *signalling.routes(),
         Mount("/client", pages.library()),
-        Mount("/demo",   pages.demo(shell.settings.public_url)),
-        door("GET",  "/",                               pages.home(shell.settings.public_url)),
+        Mount("/demo",   pages.demo()),
+        door("GET",  "/",                               pages.home()),
     ]  # fmt: skip
 
 
@@ -166,7 +168,7 @@ def _noticing(shell: Shell) -> Callable[[Request, Exception], Awaitable[Response
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(shell: Shell, wakes: Wakes) -> AsyncIterator[None]:
+async def _lifespan(shell: Shell, wakes: Wakes, signalling: Signal) -> AsyncIterator[None]:
     await _look_after_index(shell)
     _let_go_on_signal(shell, wakes)
     tasks = [asyncio.create_task(_keep_index(shell)), asyncio.create_task(wakes.run())]
@@ -178,6 +180,7 @@ async def _lifespan(shell: Shell, wakes: Wakes) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await signalling.close()
         shell.pools.close()
 
 

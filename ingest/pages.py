@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
@@ -21,6 +20,29 @@ _LIBRARY = {
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 
+#: The call page may talk to a server on another origin, and play films from there; nothing else may come from outside.
+_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "font-src": "'self'",
+    "img-src": "'self' data: blob:",
+    "media-src": "'self' blob: http: https:",
+    "connect-src": "*",
+    "worker-src": "'self' blob:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+
+_PAGE = {
+    **_EVERYWHERE,
+    "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in _POLICY.items()),
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self)",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+
 
 def web_client() -> Path:
     """The folder of the browser's half: in the checkout beside us, in the wheel a package's data."""
@@ -32,37 +54,12 @@ def library() -> ASGIApp:
     return WithHeaders(StaticFiles(directory=web_client() / "src", check_dir=False), _LIBRARY)
 
 
-def demo(public_url: str) -> ASGIApp:
-    return WithHeaders(StaticFiles(directory=web_client() / "demo", check_dir=False), _page_headers(public_url))
+def demo() -> ASGIApp:
+    return WithHeaders(StaticFiles(directory=web_client() / "demo", check_dir=False), _PAGE)
 
 
-def home(public_url: str) -> ASGIApp:
-    return WithHeaders(StaticFiles(directory=web_client(), html=True, check_dir=False), _page_headers(public_url))
-
-
-def _page_headers(public_url: str) -> dict[str, str]:
-    there = urlsplit(public_url)
-    ours = f"'self' {there.scheme}://{there.netloc}" if there.netloc else "'self'"
-    policy = {
-        "default-src": "'none'",
-        "script-src": "'self'",
-        "style-src": "'self'",
-        "img-src": "'self' data: blob:",
-        "media-src": f"{ours} blob:",
-        "connect-src": ours,
-        "worker-src": "'self' blob:",
-        "font-src": "'self'",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    return {
-        **_EVERYWHERE,
-        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self)",
-        "Referrer-Policy": "no-referrer",
-        "X-Frame-Options": "DENY",
-    }
+def home() -> ASGIApp:
+    return WithHeaders(StaticFiles(directory=web_client(), html=True, check_dir=False), _PAGE)
 
 
 class WithHeaders:
