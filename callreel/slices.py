@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .clock import picture_at
 from .layouts import LAYOUTS, Region, Tile
@@ -48,7 +49,7 @@ def cut_slices(timeline: Timeline, scans: Scans, profile: Profile, layout: str, 
     cuts = sorted({0, count} | {n for a, b, _ in seen for n in (a, b) if 0 < n < count})
     found: list[Slice] = []
     previous: tuple[_Seen, ...] | None = None
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         now = tuple(what for x, y, what in seen if x <= a and y >= b)
         if now == previous:
             found[-1] = Slice(first=found[-1].first, end=b, tiles=found[-1].tiles)

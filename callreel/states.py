@@ -44,5 +44,6 @@ def after(status: Status, fact_type: str) -> Status:
         return status
     if status not in steps:
         allowed = ", ".join(sorted(steps))
-        raise InvalidState(f"'{fact_type}' needs a recording that is {allowed}; this one is {status}.", status_now=status)
+        detail = f"'{fact_type}' needs a recording that is {allowed}; this one is {status}."
+        raise InvalidState(detail, statusNow=status)
     return steps[status]

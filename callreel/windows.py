@@ -155,7 +155,8 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
         "warmUs": int(packets.pts_us[warm]),
         # when each packet is stamped, in the media's own time, and where its first sample goes, in the film's samples
         "packets": [
-            [int(pts), samples(int(start), rate_hz)] for pts, start in zip(packets.pts_us[first:end], starts, strict=True)
+            [int(pts), samples(int(start), rate_hz)]
+            for pts, start in zip(packets.pts_us[first:end], starts, strict=True)
         ],
         "fromSample": samples(max(clip.from_us, from_us - LEAD_IN_US), rate_hz),
         "toSample": samples(min(clip.to_us, to_us + LEAD_OUT_US), rate_hz),

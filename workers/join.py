@@ -20,8 +20,8 @@ from callreel.model import Artifact, Recording
 from callreel.states import Status
 from callreel.storage import Storage
 
+from . import export, mp4
 from . import ffmpeg as runner
-from . import mp4
 from .advance import Bench, plan, store_plans
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ def join(bench: Bench, recording_id: str) -> bool:
         "complete": told["complete"],
         "gaps": told["gaps"],
         "build": build.digest,
-        "artifacts": [asdict(composition), asdict(listing)],
+        "artifacts": [asdict(artifact) for artifact in (composition, listing, *export.pending(build))],
     }
 
     def decide(state: Recording) -> Draft | None:
@@ -89,7 +89,7 @@ def join_windows(bench: Bench, build: Build, folder: Path) -> Path:
             init = init or own
             if own != init:
                 raise RenderFailed(
-                    f"window {window.k} ({window.key}) has another init segment than window 0; delete it, it comes again"
+                    f"window {window.k} ({window.key}) has another init than window 0; delete it: it comes again"
                 )
             file.write(media if file.tell() else data)
     arguments = ["-f", "mp4", "-protocol_whitelist", "file", "-i", runner.named(fragments)]

@@ -14,6 +14,7 @@ import numpy as np
 
 from callreel.errors import RenderFailed
 
+from .demux import Packet
 from .sound import Samples
 
 #: Samples of an AAC-LC frame (ISO/IEC 14496-3).
@@ -31,7 +32,7 @@ def sound_frames(plan: dict[str, Any]) -> tuple[int, int]:
     fps, rate_hz = plan["profile"]["fps"], plan["profile"]["audio_rate_hz"]
 
     def up(pictures: int) -> int:
-        return -(-pictures * rate_hz // (fps * AAC_FRAME))
+        return -int(-pictures * rate_hz // (fps * AAC_FRAME))
 
     return up(plan["firstPicture"]), up(plan["firstPicture"] + plan["pictures"])
 
@@ -66,16 +67,16 @@ def write_window(plan: dict[str, Any], pictures: Path, sound: Samples, target: P
             count += 1
         if count != plan["pictures"]:
             raise RenderFailed(f"window {plan['k']}: ffmpeg made {count} pictures instead of {plan['pictures']}")
-        for packet in _encode(plan, audio, sound):
-            film.mux(packet)
+        for sounding in _encode(plan, audio, sound):
+            film.mux(sounding)
 
 
-def _encode(plan: dict[str, Any], audio: av.AudioStream, sound: Samples) -> list[av.Packet]:
+def _encode(plan: dict[str, Any], audio: av.AudioStream, sound: Samples) -> list[Packet]:
     """The AAC packets that decode to the window's samples. Each needs the one before it, which is not kept."""
     first, end = sound_frames(plan)
     at, _ = sound_span(plan)
     rate_hz = plan["profile"]["audio_rate_hz"]
-    packets: list[av.Packet] = []
+    packets: list[Packet] = []
     for offset in range(0, sound.shape[1], AAC_FRAME):
         block = np.ascontiguousarray(sound[:, offset : offset + AAC_FRAME])
         frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=audio.layout.name)

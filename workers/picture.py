@@ -39,9 +39,7 @@ def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, th
     """ffmpeg's arguments for a window. Pure."""
     fps = plan["profile"]["fps"]
     uses = Counter(tile["input"] for piece in plan["slices"] for tile in piece["tiles"] if "input" in tile)
-    sources = {
-        index: _source(inputs[index], plan["video"][index], uses[index], threads) for index in sorted(uses)
-    }
+    sources = {index: _source(inputs[index], plan["video"][index], uses[index], threads) for index in sorted(uses)}
     taken: Counter[int] = Counter()
     pieces = []
     for number, piece in enumerate(plan["slices"]):

@@ -85,9 +85,7 @@ def read_input(storage: Storage, item: dict[str, Any], objects: dict[str, str]) 
     return storage.get(objects[item["head"]]) + chunks[from_byte:to_byte]
 
 
-def _pictures(
-    settings: Settings, plan: Plan, inputs: list[Path], folder: Path, left_out: list[dict[str, str]]
-) -> Path:
+def _pictures(settings: Settings, plan: Plan, inputs: list[Path], folder: Path, left_out: list[dict[str, str]]) -> Path:
     def attempt(wanted: Plan) -> Path:
         return picture.render_pictures(
             wanted,

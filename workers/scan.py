@@ -6,7 +6,6 @@ a scan that says why, so that one bad segment costs nobody else anything.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from hashlib import sha256
 
@@ -19,7 +18,7 @@ from callreel.model import Chunk, Segment, Track
 from callreel.scans import Container, Packets, RunScan
 from callreel.storage import Storage
 
-from . import containers, opus
+from . import containers, demux, opus
 from .smooth import smooth
 
 #: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
@@ -121,27 +120,28 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
     skipped = 0 if own_head else (first_bytes[0] if first_bytes else len(data))
     source = data if own_head else head + data[skipped:]
     shift = 0 if own_head else skipped - len(head)  # from a position in `source` to one in the run
-    with av.open(io.BytesIO(source), format=containers.DEMUXERS[container]) as file:
+    with demux.opened(container, source) as file:
         video = next(iter(file.streams.video), None)
         audio = next(iter(file.streams.audio), None)
         if video is not None and video.codec_context.width * video.codec_context.height > MAX_PIXELS:
             raise ValueError(f"{video.codec_context.width}x{video.codec_context.height} pixels are more than allowed")
-        wanted = [stream for stream in (video, audio) if stream is not None]
+        wanted: list[av.stream.Stream] = [stream for stream in (video, audio) if stream is not None]
         rows: dict[int, list[tuple[int, int, int, int, int]]] = {stream.index: [] for stream in wanted}
-        count = 0
-        for packet in _packets(file, wanted):
-            if packet.pts is None or packet.time_base is None or packet.size == 0:
-                continue
+        for count, packet in enumerate(demux.packets(file, *wanted), 1):
             position = -1 if packet.pos is None else packet.pos
-            pts_us = int(packet.pts * packet.time_base * 1_000_000)
             duration_us = int((packet.duration or 0) * packet.time_base * 1_000_000)
             if audio is not None and packet.stream_index == audio.index and audio.codec_context.name == "opus":
                 duration_us = opus.duration_us(bytes(packet))
             end = containers.media_end(container, source, position, packet.size)
             rows[packet.stream_index].append(
-                (pts_us, duration_us, position + shift, min(end + shift, len(data)), int(packet.is_keyframe))
+                (
+                    demux.pts_us(packet),
+                    duration_us,
+                    position + shift,
+                    min(end + shift, len(data)),
+                    int(packet.is_keyframe),
+                )
             )
-            count += 1
             if count > _MAX_PACKETS:
                 raise ValueError(f"more than {_MAX_PACKETS} packets")
         return RunScan(
@@ -158,20 +158,6 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
             video_codec=video.codec_context.name if video is not None else "",
             audio_codec=audio.codec_context.name if audio is not None else "",
         )
-
-
-def _packets(file: av.container.InputContainer, wanted: list[av.stream.Stream]) -> Iterable[av.Packet]:
-    """Packets up to the end or to the first error: what came before a torn end is good."""
-    if not wanted:
-        return
-    packets = file.demux(*wanted)
-    while True:
-        try:
-            yield next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            return
 
 
 def _columns(rows: list[tuple[int, int, int, int, int]]) -> dict[str, scans.Ints]:

@@ -6,7 +6,7 @@ every sample they share, and nothing is heard at their border.
 
 from __future__ import annotations
 
-import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from callreel.errors import MediaUnreadable
 
-from .containers import DEMUXERS
+from . import demux
 
 Samples = NDArray[np.float32]  #: (channels, samples)
 
@@ -64,21 +64,20 @@ def mix(
 
 def decode(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -> Iterator[tuple[int, Samples]]:
     """(pts in µs, samples at the film's rate) of every packet from the warm-up on."""
-    with av.open(io.BytesIO(data), format=DEMUXERS[item["container"]]) as file:
+    with demux.opened(item["container"], data) as file:
         if not file.streams.audio:
             raise MediaUnreadable("there is no sound in it")
         stream = file.streams.audio[0]
         # Pre-skip is not skipped: media time is that of the packets, and Chromium's MP4 announces 80 ms it never wrote.
         stream.codec_context.flags2 |= Flags2.skip_manual
         resampler: soxr.ResampleStream | None = None
-        for packet in _packets(file, stream):
-            if packet.pts is None or packet.time_base is None or packet.size == 0:
-                continue
-            pts_us = int(packet.pts * packet.time_base * 1_000_000)
+        for packet in demux.packets(file, stream):
+            pts_us = demux.pts_us(packet)
             if pts_us < item["warmUs"]:
                 continue
             try:
-                parts = [_floats(frame, channels) for frame in packet.decode() if isinstance(frame, av.AudioFrame)]
+                frames: list[object] = list(packet.decode())
+                parts = [_floats(frame, channels) for frame in frames if isinstance(frame, av.AudioFrame)]
             except av.FFmpegError:  # one bad packet is a hole of 20 ms, not the end
                 continue
             if not parts:
@@ -91,22 +90,13 @@ def decode(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -> It
             yield pts_us, samples
 
 
-def _packets(file: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.Packet]:
-    packets = file.demux(stream)
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, av.FFmpegError):  # a torn end: what came before it is good
-            return
-
-
 def _floats(frame: av.AudioFrame, channels: int) -> Samples:
     """A frame as planar floats in −1 … 1 with so many channels; one channel is heard on both sides."""
     data = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(-1, frame.layout.nb_channels).T
     if data.dtype.kind == "i":
-        data = data.astype(np.float32) / float(-np.iinfo(data.dtype).min)
+        data = data.astype(np.float32) / float(1 << (8 * data.dtype.itemsize - 1))
     elif data.dtype.kind == "u":
         data = (data.astype(np.float32) - 128) / 128
     samples = data.astype(np.float32, copy=False)
@@ -157,14 +147,29 @@ def _add(total: Samples, stretch: Stretch, item: dict[str, Any], from_sample: in
 
 def place(stretch: Stretch, a: int, b: int) -> Samples:
     """The stretch's sound at the film's samples [a, b): copied where its clock runs as ours, else interpolated."""
-    indexes = np.array([knot[0] for knot in stretch.knots], np.float64)
-    samples = np.array([knot[1] for knot in stretch.knots], np.float64)
+    indexes = np.array([knot[0] for knot in stretch.knots], np.int64)
+    samples = np.array([knot[1] for knot in stretch.knots], np.int64)
     shifts = samples - indexes
-    if shifts.max() == shifts.min():
-        start = a - int(shifts[0])
-        return stretch.data[:, start : start + b - a]
-    positions = np.interp(np.arange(a, b, dtype=np.float64), samples, indexes)
-    return interpolate(stretch.data, positions)
+    result = np.zeros((stretch.data.shape[0], b - a), np.float32)
+    # between two knots of one shift the samples are those of the source; runs of such pieces are copied at once
+    same = shifts[1:] == shifts[:-1]
+    borders = np.flatnonzero(np.diff(np.concatenate(([~same[0]], same, [~same[-1]])).astype(np.int8)))
+    for first, last in itertools.pairwise(borders):
+        x, y = max(a, int(samples[first])), min(b, int(samples[last]))
+        if x >= y:
+            continue
+        if same[first]:
+            start = x - int(shifts[first])
+            piece = stretch.data[:, start : start + y - x]
+        else:
+            knots = slice(first, last + 1)
+            piece = interpolate(stretch.data, np.interp(np.arange(x, y), samples[knots], indexes[knots]))
+        result[:, x - a : x - a + piece.shape[1]] = piece
+    return result
+
+
+#: The window of the interpolation by its distance from the middle, in 1/512 of a tap.
+_WINDOW = np.i0(8 * np.sqrt(1 - np.linspace(-1, 1, 2 * _HALF * 512 + 1) ** 2)) / np.i0(8.0)
 
 
 def interpolate(data: Samples, positions: NDArray[np.float64]) -> Samples:
@@ -178,7 +183,7 @@ def interpolate(data: Samples, positions: NDArray[np.float64]) -> Samples:
     exact = part < 1e-9
     for tap in range(-_HALF + 1, _HALF + 1):
         distance = part - tap
-        window = np.i0(8 * np.sqrt(np.clip(1 - (distance / _HALF) ** 2, 0, None))) / np.i0(8.0)
+        window = _WINDOW[np.rint((distance + _HALF) * 512).astype(np.int64)]
         with np.errstate(divide="ignore", invalid="ignore"):
             weight = np.where(exact, float(tap == 0), (sine if tap % 2 == 0 else -sine) / distance * window)
         result += padded[:, np.clip(whole + tap + _HALF, 0, padded.shape[1] - 1)] * weight

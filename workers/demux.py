@@ -1,0 +1,44 @@
+"""Reading packets of hostile bytes: the demuxer is forced, and what comes before an error is good."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+
+from callreel.scans import Container
+
+from .containers import DEMUXERS
+
+if TYPE_CHECKING:  # the class is generic for type checkers only
+    Packet = av.Packet[Stream]
+else:
+    Packet = av.Packet
+
+
+def opened(container: Container, data: bytes) -> InputContainer:
+    """A demuxer over bytes in memory; to be used with `with`. Raises `av.FFmpegError`."""
+    return av.open(io.BytesIO(data), "r", format=DEMUXERS[container])
+
+
+def packets(file: InputContainer, *streams: Stream) -> Iterator[Packet]:
+    """Packets with a time and content, in the order of the file, up to its end or to where it is torn."""
+    if not streams:
+        return
+    found = file.demux(*streams)
+    while True:
+        try:
+            packet = next(found)
+        except (StopIteration, av.FFmpegError):
+            return
+        if packet.pts is not None and packet.size:
+            yield packet
+
+
+def pts_us(packet: Packet) -> int:
+    """Media time of a packet."""
+    return 0 if packet.pts is None else int(packet.pts * packet.time_base * 1_000_000)
