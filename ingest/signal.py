@@ -19,14 +19,17 @@ import redis.asyncio
 from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from callreel import keys
 from callreel.errors import CallreelError, Forbidden, InvalidRequest, Unauthorized
+from callreel.settings import Settings
 from callreel.tokens import Caller, make_token
 
+from .auth import HOSTS, Auth, check_may, check_path
 from .bodies import read_json
-from .shell import Shell, success
+from .shell import success
 
 _HELLO_WITHIN_S = 10.0  #: a browser sends its token at once; who does not is no browser
 _FRAME_CHARS = 64 * 1024  #: a session description with many candidates has some 10 kB
@@ -65,16 +68,25 @@ class Seat:
 class Signal:
     """The two calls of the call page. One a process."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        self._secret = shell.settings.jwt_secret
-        self._redis = redis.asyncio.Redis.from_url(shell.settings.redis_url, protocol=2, decode_responses=True)
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret
+        self._auth = Auth(settings.jwt_secret)
+        self._redis = redis.asyncio.Redis.from_url(settings.redis_url, protocol=2, decode_responses=True)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/video-calls/{callId}/invite", self.invite, methods=["POST"]),
+            WebSocketRoute("/video-calls/{callId}/signal", self.connect),
+        ]
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def invite(self, request: Request, caller: Caller) -> Response:
+    async def invite(self, request: Request) -> Response:
         """A token for one more participant. The host's to give."""
+        caller = self._auth.request(request)
+        check_path(request.path_params)
+        check_may(caller, request.path_params, HOSTS)
         name = await _name(request)
         participant_id = f"guest-{secrets.token_hex(4)}"
         ttl_s = min(_INVITED_FOR_S, caller.expires_s - time.time())  # nobody gives what he has not
@@ -110,7 +122,7 @@ class Signal:
             token, window = str(hello["token"]), keys.check_id(hello["window"], "window")
         except (TimeoutError, ValueError, KeyError, TypeError) as error:
             raise Unauthorized("The first frame must be {token, window}.") from error
-        caller = self._shell.auth.caller(token)
+        caller = self._auth.caller(token)
         if not caller.may_enter(call_id):
             raise Forbidden("The token is for another call.")
         return Seat(call_id=call_id, caller=caller, window=window, connection=secrets.token_hex(8))
