@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from callreel import rebuild
@@ -91,7 +91,7 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
             storage.tmp if isinstance(storage, LocalStorage) else Path(tempfile.gettempdir()), settings.min_free_bytes
         ),
     )
-    wakes, signalling = Wakes(settings.redis_url), Signal(shell)
+    wakes, signalling = Wakes(settings.redis_url), Signal(settings)
     app = Starlette(
         routes=routes(shell, wakes, signalling),
         lifespan=lambda app: _lifespan(shell, wakes, signalling),
@@ -149,8 +149,7 @@ def routes(shell: Shell, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),
         free("GET",  "/readyz",                         health.ready),
-        call("POST", f"{_CALL}/invite",                 signalling.invite, HOSTS),
-        WebSocketRoute(f"{_CALL}/signal",               signalling.connect),
+        *signalling.routes(),
         Mount("/client", pages.library()),
         Mount("/demo",   pages.demo()),
         door("GET",  "/",                               pages.home()),
