@@ -20,12 +20,15 @@ from .embedded import index_command, wait_for_index
 from .errors import InvalidSettings, Unavailable
 from .folder import DataFolder
 from .queue import WORKER_COMMAND
+from .settings import load_settings
+from .storage import open_storage
 from .supervisor import Program, Supervisor
 from .tokens import make_token
 
 INGEST_PROCESSES = 2  #: one takes uploads while the other hashes; and none of them may rely on being alone
 
 _READY_WITHIN_S = 60.0  #: a cold disk reads PyAV and numpy in ten
+_ASK_S = 0.2
 _DEMO_TOKEN_S = 24 * 3600  #: the printed link works for a day; the next start prints another
 
 _ANY = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost"}  # noqa: S104  # what a link says for "everywhere"
@@ -57,6 +60,7 @@ def run(choices: Choices) -> None:
     folder.make()
     folder.make_secret()
     with folder.locked():
+        embedded = "CALLREEL_REDIS_URL" not in os.environ
         env = folder.environment()
         env["CALLREEL_JWT_SECRET"] = folder.secret()
         env.setdefault(
@@ -64,12 +68,14 @@ def run(choices: Choices) -> None:
         )  # who called may watch: on one's own machine the kinder default
         env.setdefault("CALLREEL_LOG_LEVEL", "info" if choices.verbose else "warning")
         env["PYTHONUNBUFFERED"] = "1"
+        os.environ.update(env)
+        open_storage(load_settings().storage)  # what cannot work is said once, here, and not by six processes
         folder.write_environment(env)
         sockets = listen(choices.host, choices.port)
         supervisor = Supervisor()
         supervisor.listen()
         try:
-            if "CALLREEL_REDIS_URL" not in os.environ:
+            if embedded:
                 supervisor.add(Program(name="index", argv=index_command(folder.index), env=env, last=True))
             wait_for_index(env["CALLREEL_REDIS_URL"], still=supervisor.tick)
             for program in programs(choices, env, sockets):
@@ -153,12 +159,15 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 def wait_until_ready(choices: Choices, port: int, supervisor: Supervisor) -> None:
     """Return once `/readyz` says so, or a signal came. Raises `Unavailable`."""
-    deadline = time.monotonic() + _READY_WITHIN_S
+    begun = asked = time.monotonic()
     while not supervisor.stopping:
-        supervisor.tick(0.1)
+        supervisor.tick(0.1)  # shorter when something is printed
+        if time.monotonic() - asked < _ASK_S:
+            continue
         if _answers(choices, port):
             return
-        if time.monotonic() > deadline:
+        asked = time.monotonic()
+        if asked - begun > _READY_WITHIN_S:
             raise Unavailable(f"The server was not ready within {_READY_WITHIN_S:.0f} s.")
 
 

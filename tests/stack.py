@@ -28,6 +28,11 @@ class Stack:
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)  #: everything it and its children printed
     _ready: threading.Event = field(default_factory=threading.Event)
+    _listener: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     @property
     def url(self) -> str:
@@ -65,9 +70,15 @@ class Stack:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=20)
+            return self.wait(timeout_s=20)
         finally:
             self.process.kill()
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code, once it has ended and all it said is in `lines`."""
+        code = self.process.wait(timeout_s)
+        self._listener.join(timeout_s)
+        return code
 
     def _found(self, pattern: str) -> str:
         match = re.search(pattern, self.output)
@@ -76,10 +87,11 @@ class Stack:
 
     def _listen(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if "callreel: ready on" in line:
-                self._ready.set()
+        with self.process.stdout as said:
+            for line in said:
+                self.lines.append(line.rstrip("\n"))
+                if "callreel: one more worker:" in line:  # the last of the lines that are always there
+                    self._ready.set()
 
 
 def start(data: Path, *options: str, env: dict[str, str] | None = None, python: str = sys.executable) -> Stack:
@@ -94,9 +106,7 @@ def start(data: Path, *options: str, env: dict[str, str] | None = None, python: 
         stderr=subprocess.STDOUT,
         text=True,
     )
-    stack = Stack(data, process)
-    threading.Thread(target=stack._listen, daemon=True).start()
-    return stack
+    return Stack(data, process)
 
 
 @contextlib.contextmanager
