@@ -184,6 +184,7 @@ export class Call {
     const record = byId("record", HTMLButtonElement);
     record.classList.toggle("on", active);
     byId("record-text", HTMLElement).textContent = active ? "Stop recording" : "Start recording";
+    byId("show-films", HTMLButtonElement).hidden = active || !this.#recording || !byId("panel", HTMLElement).hidden;
     this.#tick();
   }
 
@@ -227,7 +228,6 @@ export class Call {
   }
 
   async #listEarlier() {
-    byId("show-films", HTMLButtonElement).hidden = false;
     const { items } = await this.#control.list({ limit: 20 }).catch(() => ({ items: [] }));
     this.#film.showEarlier(items, (chosen) => {
       if (this.#recorder.recordingId !== null) return toast("Stop the recording first.");
@@ -242,7 +242,7 @@ export class Call {
   /** @param {boolean} open */
   #openPanel(open) {
     byId("panel", HTMLElement).hidden = !open;
-    byId("show-films", HTMLButtonElement).hidden = open || !this.#recording;
+    this.#show();
   }
 
   // ── controls ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,7 +269,7 @@ export class Call {
     void this.#listEarlier().then((items) => {
       const last = items[0];
       if (last && !this.#recording) this.#recording = last;
-      byId("show-films", HTMLButtonElement).hidden = !this.#recording || this.#recorder.recordingId !== null;
+      this.#show();
     });
   }
 

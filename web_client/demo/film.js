@@ -66,8 +66,8 @@ export class FilmPanel {
     const pending = senders.reduce((sum, who) => sum + who.pendingBytes, 0);
     this.#mostBytes = Math.max(this.#mostBytes, pending);
     this.#collect.set(collecting ? "now" : "done", collecting && this.#mostBytes ? 1 - pending / this.#mostBytes : null, collecting && pending ? size(pending) : "");
-    const progress = recording.progress ?? 0;
-    this.#make.set(collecting ? "" : "now", collecting ? null : progress, collecting ? "" : `${Math.round(progress * 100)} %`);
+    const progress = collecting ? 0 : (recording.progress ?? 0);
+    this.#make.set(collecting ? "" : "now", progress ? progress : null, progress ? `${Math.round(progress * 100)} %` : "");
     this.#ready.set("", null, "");
     const late = senders.filter((who) => who.pendingChunks > 0);
     this.#senders.hidden = !late.length;

@@ -70,7 +70,7 @@ async function untilServer(link) {
   const net = byId("net", HTMLElement);
   while (true) {
     try {
-      await createControl({ endpoint: link.endpoint, callId: link.call, token: link.token }).status();
+      await createControl({ endpoint: link.endpoint, callId: link.call, token: link.token }).list({ limit: 1 });
       net.hidden = true;
       return;
     } catch (error) {
