@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import InvalidSettings
@@ -25,11 +26,15 @@ class Settings(BaseSettings):
     )
     cors_origins: str = Field("", description="Exact origins of pages that may call, separated by commas.")
     participants_watch: bool = Field(False, description="Participants may watch the files of their call's recordings.")
-    render: Literal["rolling", "after-stop"] = Field("after-stop", description="When windows are rendered.")
+    render: Literal["rolling", "after-stop"] = Field(
+        "after-stop", description="When windows are rendered. `rolling` is taken, and does nothing more yet."
+    )
     fsync: Literal["always", "never"] = Field("always", description="`never` trades power-loss safety for speed.")
     drain_s: float = Field(15, ge=0, le=3600, description="How long stop waits for tracks that are still uploading.")
     late_s: float = Field(86400, ge=0, description="How long after stop chunks are still taken.")
-    lateness_s: float = Field(6, ge=0, le=3600, description="How long a rolling window waits for a silent track.")
+    lateness_s: float = Field(
+        6, ge=0, le=3600, description="How long a rolling window waits for a silent track; for `rolling`."
+    )
     chunk_bytes: int = Field(64 * MIB, ge=1024, description="Largest chunk. One chunk after sleep can be tens of MB.")
     track_bytes: int = Field(16 * 1024 * MIB, ge=1024, description="Largest sum of a track's chunks.")
     recording_bytes: int = Field(128 * 1024 * MIB, ge=1024, description="Largest sum of a recording's chunks.")
@@ -57,3 +62,46 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         lines = [f"CALLREEL_{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise InvalidSettings("; ".join(lines)) from error
+
+
+def as_markdown() -> str:
+    """`docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "Read from the environment when a process starts, by every process the same. What cannot work is said then.",
+        "`callreel up` chooses what it needs, and writes what other processes on the machine need to `callreel.env`.",
+        "",
+        "This page is made: `python -m callreel.settings > docs/settings.md`.",
+        "",
+        "| setting | default | values | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"| `CALLREEL_{name.upper()}` | {_default(name, field)} | {_values(field)} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if field.default == "":
+        return "none"
+    size = f" ({field.default // MIB} MiB)" if name.endswith("_bytes") else ""
+    return f"`{str(field.default).lower()}`{size}"
+
+
+def _values(field: FieldInfo) -> str:
+    """What a setting may be, in words."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`true`, `false`"
+    if field.annotation is str:
+        return "text"
+    least = next((rule.ge for rule in field.metadata if hasattr(rule, "ge")), None)
+    most = next((rule.le for rule in field.metadata if hasattr(rule, "le")), None)
+    kind = "whole number" if field.annotation is int else "number"
+    return kind + (f", from {least}" if least is not None else "") + (f" to {most}" if most is not None else "")
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")
