@@ -81,6 +81,36 @@ def _findings(capture: Capture, name: str, view: eyes.View, flashes: list[float]
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """What a film adds to its raw material, beat by beat: medians of late minus late of the same beat."""
+
+    flash_ms: float
+    beep_ms: float
+
+
+def added_by_beat(capture: Capture, name: str, view: eyes.View, film: Path) -> Added:
+    """The composition's own error of one participant, free of which beats happened to be there.
+
+    A floor is a median over all beats; of somebody who was there for four it may be 15 ms from each of them.
+    """
+    first_ms, samples = ears.decode_placed(film)
+    beeps = [at + first_ms for at in ears.onsets_ms(samples, capture.tone_of(name))]
+    shown = {"flash": by_beat(capture, view.flashes_ms(name)), "beep": by_beat(capture, beeps)}
+    raw: dict[str, dict[int, float]] = {"flash": {}, "beep": {}}
+    for run in capture.runs_of(name):
+        begin_ms = run.start_true_ms - capture.true_epoch_ms
+        if run.has_video:
+            raw["flash"] |= by_beat(capture, [begin_ms + at for at in run_flashes_ms(run)])
+        if run.has_audio:
+            raw["beep"] |= by_beat(capture, [begin_ms + at for at in run_beeps_ms(run)])
+    added = {
+        what: median([late - raw[what][beat] for beat, late in shown[what].items() if beat in raw[what]])
+        for what in shown
+    }
+    return Added(flash_ms=added["flash"], beep_ms=added["beep"])
+
+
 def by_beat(capture: Capture, onsets: list[float]) -> dict[int, float]:
     """Beat → how late its onset is; onsets that belong to no beat are left out."""
     found: dict[int, float] = {}

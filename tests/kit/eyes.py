@@ -24,8 +24,10 @@ Mask = npt.NDArray[np.bool_]
 _SMALL_WIDTH = 320  #: tiles are looked for in a reduced picture, and measured once in the full one
 _SMALLEST_SHARE = 0.003  #: of the canvas; a tile among 25 in a portrait shape still has twice that
 _NEAR = 0.24  #: largest distance of two colours, each divided by its strongest channel; ours are 0.5 apart
-_DARKEST = 40  #: a pixel whose strongest channel is below has no colour to speak of
+_DARKEST = 60  #: a pixel whose strongest channel is below has no colour to speak of; our colours have 96 and more
 _WHITE = 128  #: mean luma of a flashing tile is above, of a dark one below
+
+_FILLED = 0.15  #: of the best line; beside a drawn clock a colour has 24 % of a line left
 
 ABSENT, DARK, WHITE = 0, 1, 2
 
@@ -74,12 +76,24 @@ class Hues:
         mask: Mask = self._colored.copy()
         for hue, wanted in zip(self._hues, rgb, strict=True):
             mask &= np.abs(hue - np.float32(wanted / max(rgb))) < _NEAR
-        if mask.sum() < _SMALLEST_SHARE * mask.size:
+        left, top, right, bottom = 0, 0, mask.shape[1], mask.shape[0]
+        for _ in range(2):  # the second time without what lies beside the first rectangle
+            left, right = _longest(mask[top:bottom].sum(axis=0))
+            top, bottom = _longest(mask[:, left:right].sum(axis=1))
+        if mask[top:bottom, left:right].sum() < _SMALLEST_SHARE * mask.size:
             return None
-        rows, columns = mask.sum(axis=1), mask.sum(axis=0)
-        ys = np.flatnonzero(rows > 0.25 * rows.max())
-        xs = np.flatnonzero(columns > 0.25 * columns.max())
-        return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+        return left, top, right, bottom
+
+
+def _longest(counts: npt.NDArray[np.int_]) -> tuple[int, int]:
+    """The stretch of lines that a colour fills well enough and that holds most of it.
+
+    Pixels between two other colours may look like this one, but do not lie beside it without a gap.
+    """
+    full = np.concatenate([[False], counts > _FILLED * counts.max(initial=1), [False]])
+    edges = np.flatnonzero(full[1:] != full[:-1])
+    stretches = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    return max(stretches, key=lambda ab: int(counts[ab[0] : ab[1]].sum()), default=(0, 0))
 
 
 @dataclass
