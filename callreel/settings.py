@@ -78,7 +78,8 @@ def as_markdown() -> str:
         "|---|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
-        lines.append(f"| `CALLREEL_{name.upper()}` | {_default(name, field)} | {_values(field)} | {field.description} |")
+        default, values = _default(name, field), _values(field)
+        lines.append(f"| `CALLREEL_{name.upper()}` | {default} | {values} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
