@@ -37,20 +37,17 @@ class Packets:
     from_byte: Ints = field(default_factory=_none)
     to_byte: Ints = field(default_factory=_none)
     key: Ints = field(default_factory=_none)  #: 1 where decoding can begin
-    #: sound only: where the packet's first sample belongs, pts freed of its jitter (see `workers.scan.smooth`)
-    place_us: Ints = field(default_factory=_none)
 
     def __len__(self) -> int:
         return len(self.pts_us)
 
     @property
     def from_us(self) -> int:
-        return int((self.place_us if len(self.place_us) else self.pts_us)[0])
+        return int(self.pts_us[0])
 
     @property
     def to_us(self) -> int:
-        last = (self.place_us if len(self.place_us) else self.pts_us)[-1]
-        return int(last + self.duration_us[-1])
+        return int(self.pts_us[-1] + self.duration_us[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

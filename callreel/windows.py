@@ -18,6 +18,7 @@ from .clock import US_PER_S, picture_us, pictures, samples
 from .profiles import Profile
 from .scans import RunScan
 from .slices import Slice, cut_slices
+from .sound import place_packets
 from .timeline import Clip, Scans, Timeline
 
 #: Part of every key: raise it when a renderer makes something else of the same plan.
@@ -137,31 +138,32 @@ class _Inputs:
 
 
 def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> dict[str, Any] | None:
-    """What of a clip's sound is heard in a window: packets, and the sample at which each begins."""
+    """What of a clip's sound is heard in a window: packets, and the film's sample at which each begins."""
     packets = run.audio
-    begin_us = max(clip.from_us, from_us - LEAD_IN_US) - clip.shift_us
-    end_us = min(clip.to_us, to_us + LEAD_OUT_US) - clip.shift_us
-    first = max(0, int(np.searchsorted(packets.place_us, begin_us, "right")) - 1)
-    end = int(np.searchsorted(packets.place_us, end_us, "left"))
+    heard_us = max(clip.from_us, from_us - LEAD_IN_US), min(clip.to_us, to_us + LEAD_OUT_US)
+    # everything here is made of the packets of the window's reach alone, so that nothing else can change its key
+    first = max(0, int(np.searchsorted(packets.pts_us, from_us - LEAD_IN_US - clip.shift_us, "right")))
+    end = int(np.searchsorted(packets.pts_us, to_us + LEAD_OUT_US - clip.shift_us, "left"))
     if first >= end:
         return None
     # Decoders need a running start: Opus 80 ms (RFC 7845, 4.6), AAC two frames. They are decoded, and not heard.
-    warm = max(0, int(np.searchsorted(packets.place_us, packets.place_us[first] - 100_000, "left")))
+    warm = max(0, int(np.searchsorted(packets.pts_us, packets.pts_us[first] - 100_000, "left")))
     from_byte = run.start_before(int(packets.from_byte[warm:end].min()))
     to_byte = int(packets.to_byte[warm:end].max())
-    starts = packets.place_us[first:end] + clip.shift_us
+    places = place_packets(packets, first, end, from_us - clip.shift_us, to_us - clip.shift_us) + clip.shift_us
     return {
         **_reading(clip, run, from_byte, to_byte),
         "warmUs": int(packets.pts_us[warm]),
         # when each packet is stamped, in the media's own time, and where its first sample goes, in the film's samples
         "packets": [
-            [int(pts), samples(int(start), rate_hz)]
-            for pts, start in zip(packets.pts_us[first:end], starts, strict=True)
+            [int(pts), samples(int(place), rate_hz)]
+            for pts, place in zip(packets.pts_us[first:end], places, strict=True)
         ],
-        "fromSample": samples(max(clip.from_us, from_us - LEAD_IN_US), rate_hz),
-        "toSample": samples(min(clip.to_us, to_us + LEAD_OUT_US), rate_hz),
-        # ramps stand at the clip's own ends, which may lie outside of what this window reads
-        "clip": [samples(clip.from_us, rate_hz), samples(clip.to_us, rate_hz)],
+        "fromSample": samples(heard_us[0], rate_hz),
+        "toSample": samples(heard_us[1], rate_hz),
+        # a clip's own ends fade; those that are only this window's do not
+        "begins": heard_us[0] == clip.from_us,
+        "ends": heard_us[1] == clip.to_us,
     }
 
 

@@ -19,12 +19,14 @@ from callreel.scans import Container, Packets, RunScan
 from callreel.storage import Storage
 
 from . import containers, demux, opus
-from .smooth import smooth
 
 #: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
 _MAX_PACKETS = 4_000_000
 #: No browser records more; larger pictures are refused before anything decodes them.
 MAX_PIXELS = 4096 * 4096
+
+#: Pictures whose distance tells how long the last one lasts: about a second.
+_RECENT = 30
 
 SegmentKey = tuple[str, str, int]  #: participant, track, seg
 
@@ -152,7 +154,7 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
             head=head,
             starts=np.array(first_bytes, dtype=np.int64),
             video=_video(rows[video.index]) if video is not None else Packets(),
-            audio=_audio(rows[audio.index]) if audio is not None else Packets(),
+            audio=Packets(**_columns(rows[audio.index])) if audio is not None else Packets(),
             width_px=video.codec_context.width if video is not None else 0,
             height_px=video.codec_context.height if video is not None else 0,
             video_codec=video.codec_context.name if video is not None else "",
@@ -176,13 +178,8 @@ def _video(rows: list[tuple[int, int, int, int, int]]) -> Packets:
     first = int(keys_at[0]) if len(keys_at) else len(columns["key"])
     columns = {name: column[first:] for name, column in columns.items()}
     if len(columns["pts_us"]):
-        # A picture lasts until the next; the last one as long as they usually do, but not longer than a tenth.
+        # A picture lasts until the next; the last one as long as those before it did, but not longer than a tenth.
         steps = np.diff(columns["pts_us"])
-        usual = min(int(np.median(steps)), 100_000) if len(steps) else 33_333
+        usual = min(int(np.median(steps[-_RECENT:])), 100_000) if len(steps) else 33_333
         columns["duration_us"] = np.append(steps, usual)
     return Packets(**columns)
-
-
-def _audio(rows: list[tuple[int, int, int, int, int]]) -> Packets:
-    columns = _columns(rows)
-    return Packets(**columns, place_us=smooth(columns["pts_us"], columns["duration_us"]))

@@ -111,7 +111,7 @@ def _stretches(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -
     places = {int(pts_us): int(sample) for pts_us, sample in item["packets"]}
     parts: list[Samples] = []
     knots: list[tuple[int, int]] = []
-    length, first = 0, item["packets"][0][1] >= item["clip"][0]
+    length, first = 0, bool(item["begins"])
     for pts_us, samples in decode(item, data, rate_hz, channels):
         place = places.get(pts_us)
         if place is None:
@@ -126,7 +126,7 @@ def _stretches(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -
         length += samples.shape[1]
     if parts:
         due = knots[-1][1] + parts[-1].shape[1]
-        yield Stretch(np.concatenate(parts, axis=1), [*knots, (length, due)], first, last=due <= item["toSample"])
+        yield Stretch(np.concatenate(parts, axis=1), [*knots, (length, due)], first, last=item["ends"])
 
 
 def _add(total: Samples, stretch: Stretch, item: dict[str, Any], from_sample: int, rate_hz: int) -> None:
@@ -139,8 +139,9 @@ def _add(total: Samples, stretch: Stretch, item: dict[str, Any], from_sample: in
     ramp = int(_RAMP_S * rate_hz)
     at = np.arange(a, b)
     # A clip's own ends fade too where the recording or a pause cuts it; a window's reading never does.
-    fade_in = max(begin if stretch.first else -(1 << 60), item["clip"][0])
-    fade_out = min(end if stretch.last else 1 << 60, item["clip"][1])
+    never = 1 << 60
+    fade_in = max(begin if stretch.first else -never, item["fromSample"] if item["begins"] else -never)
+    fade_out = min(end if stretch.last else never, item["toSample"] if item["ends"] else never)
     gain = np.clip(np.minimum((at - fade_in) / ramp, (fade_out - at) / ramp), 0, 1)
     total[:, a - from_sample : b - from_sample] += heard * gain.astype(np.float32)
 
