@@ -120,7 +120,7 @@ def page_elsewhere() -> Iterator[str]:
             path = path.split("?")[0]
             return str(WEB_CLIENT / path.replace("/client/", "src/").lstrip("/"))
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

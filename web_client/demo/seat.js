@@ -40,19 +40,27 @@ function connect(link, token) {
   });
 }
 
-/** Raises what the last attempt was refused with. @param {Link} link @param {string} name */
+/** Seats that windows of this browser once had: a tab that was closed by accident finds its own again. */
+const SEATS_KEPT = 8;
+
+/** Raises what the last attempt was refused with. @param {Link} link @param {string} name @returns {Promise<Seat>} */
 export async function takeSeat(link, name) {
-  const key = `callreel.seat.${link.call}.${link.token.slice(-16)}`;
-  const kept = sessionStorage.getItem(key);
-  const tokens = [async () => link.token];
-  if (kept) tokens.unshift(async () => kept);
+  const key = `callreel.seats.${link.call}.${link.token.slice(-16)}`;
+  const mine = sessionStorage.getItem(key);
+  /** @type {string[]} */
+  const others = JSON.parse(localStorage.getItem(key) ?? "[]");
+  const tokens = [...new Set([...(mine ? [mine] : []), link.token, ...others])].map((token) => async () => token);
   if (["host", "service"].includes(claimsOf(link.token).role ?? "")) tokens.push(() => invite(link, name));
   /** @type {unknown} */
   let refusal;
   for (const token of tokens) {
     try {
       const seat = await connect(link, await token());
-      if (seat.token !== link.token) sessionStorage.setItem(key, seat.token);
+      if (seat.token !== link.token) {
+        sessionStorage.setItem(key, seat.token);
+        const kept = [seat.token, ...others.filter((other) => other !== seat.token)].slice(0, SEATS_KEPT);
+        localStorage.setItem(key, JSON.stringify(kept));
+      }
       return seat;
     } catch (error) {
       refusal = error;

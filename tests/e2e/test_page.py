@@ -1,0 +1,140 @@
+"""The call page in real Chromium: two windows, one link, a recording, a film with both in it, seen and heard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Page, Playwright, sync_playwright
+
+from tests.kit import ears, eyes
+from tests.kit.browser import ADA, GRACE, Person, enter, launch, page_elsewhere, sees, until
+from tests.stack import Stack, running
+
+RECORDED_S = 15
+_FILM_WITHIN_S = 90  #: two browsers, two calls and the renderer on two cores; a machine of its own takes some seconds
+_MAY_MISS_S = 1.5  #: recorders begin when the event has come, and a browser under load takes its time
+_BEEP_EVERY_S = 1
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+def watch_film(page: Page) -> str:
+    """Plays the film in the page; returns its address."""
+    player = page.wait_for_selector("video.film-player", timeout=_FILM_WITHIN_S * 1000)
+    assert player
+    player.evaluate("video => { video.muted = true; return video.play(); }")
+    until(lambda: player.evaluate("video => video.currentTime > 2"), 20, "two seconds of film")
+    assert player.evaluate("video => [video.videoWidth, video.videoHeight, video.error]") == [1280, 720, None]
+    return str(player.evaluate("video => video.currentSrc"))
+
+
+def assert_seen_and_heard(film: Path, people: list[Person], recorded_s: float) -> None:
+    view = eyes.watch(film, {person.name: person.rgb for person in people})
+    assert view.times_ms[-1] / 1000 == pytest.approx(recorded_s, abs=0.1)
+    _, samples = ears.decode_placed(film)
+    boxes = []
+    for person in people:
+        sight = view.sights[person.name]
+        seen_s = sum(sight.visible()) / len(sight.state) * recorded_s
+        assert seen_s >= recorded_s - _MAY_MISS_S, f"{person.name} is seen for {seen_s:.1f} of {recorded_s:.1f} s"
+        beeps = len(ears.onsets_ms(samples, person.tone_hz))
+        expected = (recorded_s - _MAY_MISS_S) / _BEEP_EVERY_S - 1
+        assert beeps >= expected, f"{person.name} is heard {beeps} times in {recorded_s:.1f} s"
+        boxes.append(next(box for box in reversed(sight.box) if box))
+    (left, _, right, _), (other_left, _, other_right, _) = boxes
+    assert right <= other_left or other_right <= left, f"side by side: {boxes}"
+
+
+def record_a_call(playwright: Playwright, chromium: str, link: str, folder: Path) -> tuple[Page, Page]:
+    """Ada and Grace open the same link; she who came first records."""
+    ada = enter(launch(playwright, chromium, ADA, folder).new_context(), link, ADA.name)
+    grace = enter(launch(playwright, chromium, GRACE, folder).new_context(), link, GRACE.name)
+    for page in (ada, grace):
+        until(lambda page=page: sees(page, 2), 20, "both in the call")  # type: ignore[misc]
+    assert grace.is_hidden("#record")
+    ada.click("#record")
+    for page in (ada, grace):
+        page.wait_for_selector("#rec:not([hidden])")
+    time.sleep(RECORDED_S)
+    ada.click("#record")
+    return ada, grace
+
+
+def close(*pages: Page) -> None:
+    for page in pages:
+        browser = page.context.browser
+        assert browser
+        browser.close()
+
+
+def examine(ada: Page, grace: Page, link_base: str, folder: Path) -> None:
+    try:
+        film = folder / "composition.mp4"
+        address = watch_film(ada)
+        assert address.startswith(link_base)
+        film.write_bytes(httpx.get(address).content)
+        grace.wait_for_selector("video.film-player", timeout=10_000)
+        recorded_s = ada.evaluate("document.querySelector('video.film-player').duration")
+        assert recorded_s == pytest.approx(RECORDED_S, abs=2)
+        assert_seen_and_heard(film, [ADA, GRACE], recorded_s)
+        assert "Ada · Camera" in ada.inner_text("#panel")
+        assert "Grace · Microphone" in ada.inner_text("#panel")
+    finally:
+        close(ada, grace)
+
+
+def test_the_printed_link_in_two_windows_makes_a_film_with_both(
+    playwright: Playwright, chromium: str, stack: Stack, tmp_path: Path
+) -> None:
+    ada, grace = record_a_call(playwright, chromium, stack.demo_link, tmp_path)
+    examine(ada, grace, stack.url, tmp_path)
+
+
+def test_page_and_server_may_live_on_different_origins(playwright: Playwright, chromium: str, tmp_path: Path) -> None:
+    with (
+        page_elsewhere() as origin,
+        running(tmp_path / "data", "--workers", "1", env={"CALLREEL_CORS_ORIGINS": origin}) as stack,
+    ):
+        token = stack.token("host", "elsewhere", "host")
+        link = f"{origin}/#call=elsewhere&token={token}&endpoint={quote(stack.url, safe='')}"
+        ada, grace = record_a_call(playwright, chromium, link, tmp_path)
+        examine(ada, grace, stack.url, tmp_path)
+
+
+def test_a_window_that_went_away_offline_sends_the_rest_when_it_is_opened_again(
+    playwright: Playwright, chromium: str, stack: Stack, tmp_path: Path
+) -> None:
+    call = "comes-back"
+    link = f"{stack.url}/#call={call}&token={stack.token('host', call, 'host')}"
+    with launch(playwright, chromium, ADA, tmp_path) as browser:
+        context = browser.new_context()
+        page = enter(context, link, ADA.name)
+        page.click("#record")
+        page.wait_for_selector("#rec:not([hidden])")
+        time.sleep(3)
+        context.set_offline(True)
+        time.sleep(6)
+        assert "to send" in page.inner_text(".tile.mine")
+        page.close(run_before_unload=False)
+        context.set_offline(False)
+
+        page = enter(context, link, ADA.name)
+        page.wait_for_selector("text=pieces from your last visit were sent", timeout=20_000)
+        page.click("#record")
+        watch_film(page)
+        headers = stack.headers("host", call, "host")
+        recordings = httpx.get(f"{stack.url}/video-calls/{call}/recordings", headers=headers).json()["data"]["items"]
+    (recording,) = recordings
+    (participant,) = recording["participants"]
+    tracks = [track for track in participant["tracks"] if track["source"] == "camera"]
+    assert len(tracks) == 2, "a window that comes back records another track"
+    assert recording["complete"] is True, recording["gaps"]
