@@ -187,3 +187,19 @@ def refused(answer: httpx.Response, status: int, code: str) -> Any:
         assert int(answer.headers["retry-after"]) >= 0
         assert problem["retryable"]
     return problem
+
+
+def stored(desk: Desk, recording_id: str) -> dict[tuple[int, int], bytes]:
+    """(seg, seq) → bytes, of everything that is stored."""
+    root = Path(desk.settings.storage.removeprefix("file://")) / f"recordings/{recording_id}/chunks"
+    found = {}
+    for path in root.rglob("*.*"):
+        place = (int(path.parent.name), int(path.name.split(".")[0]))
+        assert place not in found, "two objects in one slot"
+        found[place] = path.read_bytes()
+    return found
+
+
+def litter(folder: Path) -> list[Path]:
+    """What lies in the data folder and is no object."""
+    return list((folder / "tmp").iterdir())

@@ -1,0 +1,361 @@
+"""Chunks over HTTP: what is taken, what is refused, and what is there afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from callreel.model import ranges
+from callreel.repository import load, read_chunks
+from callreel.sniff import may_be_media, sniff
+
+from .desk import CALL, EBML, Desk, application, chunk_headers, digest, litter, media, refused, said, stored
+
+
+def test_a_chunk_is_stored_as_it_came(desk: Desk, data_dir: Path) -> None:
+    recording_id = desk.begun()
+    before_ms = time.time_ns() // 1_000_000
+    answer = said(desk.chunk(recording_id, 0), 201)
+    assert answer == {**answer, "seg": 0, "seq": 0, "duplicate": False, "next": 1, "missing": []}
+    assert before_ms <= answer["serverTimeMs"] <= time.time_ns() // 1_000_000
+    [chunk] = read_chunks(desk.storage, recording_id)
+    assert (chunk.participant_id, chunk.track_id, chunk.size_bytes) == ("alice", "cam", 100)
+    assert (chunk.start_ms, chunk.at_ms, chunk.offset_ms, chunk.err_ms) == (1732259000123, 1732259036150, -37012, 9)
+    assert chunk.sha256 == hashlib.sha256(media(0, 0)).hexdigest()
+    assert stored(desk, recording_id) == {(0, 0): media(0, 0)}
+    assert litter(data_dir) == []
+
+
+def test_the_same_chunk_twice_is_stored_once(desk: Desk) -> None:
+    recording_id = desk.begun()
+    first = said(desk.chunk(recording_id, 0), 201)
+    again = said(desk.chunk(recording_id, 0), 200)
+    assert again == {**first, "duplicate": True, "serverTimeMs": again["serverTimeMs"]}
+    assert stored(desk, recording_id) == {(0, 0): media(0, 0)}
+    have = said(desk.get(desk.url(recording_id, "/tracks/cam/chunks")), 200)
+    assert have == {"segments": [{"seg": 0, "have": [[0, 0]], "next": 1, "bytes": 100}]}
+
+
+def test_other_bytes_under_a_known_number_are_refused_and_the_first_stay(desk: Desk) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 0), 201)
+    refused(desk.chunk(recording_id, 0, EBML + b"other"), 409, "chunk_conflict")
+    assert stored(desk, recording_id) == {(0, 0): media(0, 0)}
+
+
+def test_any_order_ends_in_the_same_have_list(desk: Desk) -> None:
+    recording_id = desk.begun()
+    order = [(seg, seq) for seg in range(3) for seq in range(12) if (seg, seq) != (1, 5)] * 2
+    random.Random(7).shuffle(order)
+    seen: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
+    for seg, seq in order:
+        new = seq not in seen[seg]
+        answer = said(desk.chunk(recording_id, seq, seg=seg), 201 if new else 200)
+        seen[seg].add(seq)
+        top = max(seen[seg])
+        holes = [n for n in range(top) if n not in seen[seg]]
+        assert answer["missing"] == [list(hole) for hole in ranges(holes)]
+        assert answer["next"] == (holes[0] if holes else top + 1)
+    segments = said(desk.get(desk.url(recording_id, "/tracks/cam/chunks")), 200)["segments"]
+    assert [s["have"] for s in segments] == [[[0, 11]], [[0, 4], [6, 11]], [[0, 11]]]
+    assert [s["next"] for s in segments] == [12, 5, 12]
+    assert [s["bytes"] for s in segments] == [1200, 1100, 1200]
+
+
+def test_a_segment_keeps_its_media_type_and_a_second_copy_of_its_head(desk: Desk) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 1), 201)
+    said(desk.chunk(recording_id, 0), 201)
+    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]
+    assert (root / "head").read_bytes() == media(0, 0)
+    segment = load(desk.storage, recording_id).track("cam").segments[0]  # type: ignore[union-attr]
+    assert segment.mime_type == 'video/webm;codecs="vp9,opus"'
+
+
+def test_a_large_chunk_goes_over_the_disk(desk: Desk, data_dir: Path) -> None:
+    recording_id = desk.begun()
+    for seq, size_bytes in enumerate((1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, 5_000_000)):
+        content = media(0, seq, size_bytes)
+        said(desk.chunk(recording_id, seq, content), 201)
+        said(desk.chunk(recording_id, seq, content), 200)
+        assert stored(desk, recording_id)[0, seq] == content
+    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]
+    assert (root / "head").read_bytes() == media(0, 0, 1024 * 1024 - 1)
+    assert litter(data_dir) == []
+
+
+def test_a_whole_large_file_keeps_its_head_too(desk: Desk, data_dir: Path) -> None:
+    recording_id = desk.begun()
+    content = media(0, 0, 3_000_000)
+    said(desk.chunk(recording_id, 0, content), 201)
+    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]
+    assert (root / "head").read_bytes() == content
+    assert litter(data_dir) == []
+
+
+def test_bytes_that_are_not_those_of_the_digest_are_not_stored(desk: Desk, data_dir: Path) -> None:
+    recording_id = desk.begun()
+    for size_bytes in (100, 2_000_000):
+        content = media(0, 0, size_bytes)
+        answer = desk.chunk(recording_id, 0, content, headers={"Content-Digest": digest(content + b"x")})
+        assert refused(answer, 400, "digest_mismatch")["retryable"] is True
+    assert stored(desk, recording_id) == {}
+    assert litter(data_dir) == []
+    said(desk.chunk(recording_id, 0), 201)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "sha-256=abc",
+        "sha-256=:AAAA:",
+        "sha-512=:" + "A" * 86 + "==:",
+        "sha-256=:" + "A" * 44 + ":",
+        "sha-256=:" + "!" * 43 + "=:",
+    ],
+)
+def test_a_digest_that_says_nothing_is_refused(desk: Desk, value: str) -> None:
+    recording_id = desk.begun()
+    refused(desk.chunk(recording_id, 0, headers={"Content-Digest": value}), 400, "malformed_chunk")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "seg=0, seq=0",
+        "seq=0, start=1",
+        "seg=0, start=1",
+        "seg=0, seq=-1, start=1",
+        "seg=0, seq=1.5, start=1",
+        "seg=0, seq=1000000, start=1",
+        "seg=0, seq=0, start=-1",
+        "seg=0, seq=0, start=1,",
+        "seg=0; seq=0; start=1",
+        'seg=0, seq="0", start=1',
+        "seg=0, seq, start=1",
+        "seg=0, seq=0, start=1, err=-1",
+        "seg=0, seq=0, start=1, at=x",
+        "seg=0, seq=0 start=1",
+        "Seg=0, seq=0, start=1",
+        "seg=0, seq=9999999999999999, start=1",
+        "x" * 2000,
+    ],
+)
+def test_a_chunk_header_that_says_nothing_is_refused(desk: Desk, value: str) -> None:
+    recording_id = desk.begun()
+    refused(desk.chunk(recording_id, 0, headers={"Chunk": value}), 400, "malformed_chunk")
+    assert stored(desk, recording_id) == {}
+
+
+def test_unknown_keys_of_the_chunk_header_are_ignored(desk: Desk) -> None:
+    recording_id = desk.begun()
+    more = 'a, b=?0, c="x, seq=9; y", d=(1 "2");e=1, f=:AA==:, g=tok/en:1, h=1.5, *i=@17, seg=0, seq=0;p=1, start=5'
+    said(desk.chunk(recording_id, 0, headers={"Chunk": more}), 201)
+    [chunk] = read_chunks(desk.storage, recording_id)
+    assert (chunk.start_ms, chunk.at_ms, chunk.offset_ms, chunk.err_ms) == (5, None, None, None)
+
+
+def test_other_digests_beside_ours_are_ignored(desk: Desk) -> None:
+    recording_id = desk.begun()
+    both = f"sha-512=:{'A' * 86}==:, {digest(media(0, 0))}"
+    said(desk.chunk(recording_id, 0, headers={"Content-Digest": both}), 201)
+
+
+def test_an_empty_chunk_is_refused_for_good(desk: Desk) -> None:
+    recording_id = desk.begun()
+    assert refused(desk.chunk(recording_id, 1, b""), 400, "malformed_chunk")["retryable"] is False
+
+
+def test_a_chunk_without_a_length_is_refused(desk: Desk) -> None:
+    recording_id = desk.begun()
+    headers = {**desk.as_who, **chunk_headers(0, 0, media(0, 0))}
+    url = desk.url(recording_id, "/tracks/cam/chunks")
+    refused(desk.client.post(url, content=iter([media(0, 0)]), headers=headers), 411, "length_required")
+
+
+def test_sizes_are_limited_and_the_limit_is_named(redis_url: str, data_dir: Path) -> None:
+    limits = {"chunk_bytes": 2000, "track_bytes": 5000, "recording_bytes": 7000}
+    with application(redis_url, data_dir, **limits) as desk:
+        recording_id = desk.begun()
+        answer = said(desk.track(recording_id, "mic"), 201)
+        assert answer["limits"] == {
+            "chunkBytes": 2000,
+            "trackBytes": 5000,
+            "recordingBytes": 7000,
+            "seqAhead": 4096,
+        }
+        problem = refused(desk.chunk(recording_id, 0, media(0, 0, 2001)), 413, "chunk_too_large")
+        assert problem["limit"] == 2000
+        for seq in range(2):
+            said(desk.chunk(recording_id, seq, media(0, seq, 2000)), 201)
+        problem = refused(desk.chunk(recording_id, 2, media(0, 2, 1001)), 413, "track_too_large")
+        assert problem["limit"] == 5000
+        said(desk.chunk(recording_id, 2, media(0, 2, 1000)), 201)
+        said(desk.chunk(recording_id, 0, media(0, 0, 2000)), 200)  # what is there is there
+        said(desk.chunk(recording_id, 0, media(0, 9, 2000), track_id="mic"), 201)
+        problem = refused(desk.chunk(recording_id, 1, media(0, 8, 100), track_id="mic"), 413, "recording_too_large")
+        assert problem["limit"] == 7000
+
+
+def test_a_number_too_far_ahead_is_refused(redis_url: str, data_dir: Path) -> None:
+    with application(redis_url, data_dir, seq_ahead=10) as desk:
+        recording_id = desk.begun()
+        said(desk.chunk(recording_id, 9), 201)
+        refused(desk.chunk(recording_id, 10), 409, "sequence_too_far")
+        said(desk.chunk(recording_id, 0), 201)
+        said(desk.chunk(recording_id, 10), 201)
+        refused(desk.chunk(recording_id, 11), 409, "sequence_too_far")
+        said(desk.chunk(recording_id, 0, seg=10), 201)
+        refused(desk.chunk(recording_id, 0, seg=21), 409, "sequence_too_far")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>",
+        b"#EXTM3U\n",
+        b"\x00" * 100,
+        b"hello, I am no media",
+        b"MZ",
+        b"\x1a\x45x",
+        b"x",
+        b"RIFF\x00\x00\x00\x00AVI ",
+    ],
+)
+def test_what_is_not_media_is_refused_by_its_first_bytes(desk: Desk, content: bytes) -> None:
+    recording_id = desk.begun()
+    refused(desk.chunk(recording_id, 0, content), 415, "unsupported_media")
+    assert stored(desk, recording_id) == {}
+    said(desk.chunk(recording_id, 1, content), 201)  # only the beginning of a segment can tell
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x1a", b"O", b"Og", b"\x00\x00\x00\x20f", b"RIFF", b"\x00", b"\x00\x00\x00\x18ftypisom"]
+)
+def test_a_beginning_too_short_to_be_certain_passes(desk: Desk, content: bytes) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 0, content), 201)
+
+
+def test_containers_are_told_by_their_marks() -> None:
+    assert [
+        sniff(head) for head in (EBML + b"..", b"\x00\x00\x00\x18ftypisom", b"OggS\x00", b"RIFF....WAVE", b"ID3")
+    ] == [
+        "matroska",
+        "mp4",
+        "ogg",
+        "wav",
+        None,
+    ]
+    assert not may_be_media(b"PK\x03\x04....")
+
+
+def test_chunks_of_nothing_known_are_refused(desk: Desk) -> None:
+    recording_id = desk.begun()
+    refused(desk.chunk(recording_id, 0, track_id="mic"), 404, "unknown_track")
+    refused(desk.chunk(f"rec_{CALL}_1732259000123", 0), 404, "unknown_recording")
+    refused(desk.chunk("rec_c2_1732259000123", 0), 404, "unknown_recording")
+    refused(desk.chunk("nonsense", 0), 400, "invalid_id")
+    refused(desk.chunk(recording_id, 0, track_id="a.b"), 400, "invalid_id")
+    refused(desk.chunk(recording_id, 0, track_id="x" * 65), 400, "invalid_id")
+
+
+def test_late_chunks_are_taken_and_looked_at(desk: Desk) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 0), 201)
+    assert desk.jobs.advanced == []
+    desk.stop()
+    desk.jobs.advanced.clear()
+    said(desk.chunk(recording_id, 1), 201)
+    assert desk.jobs.advanced == [recording_id]
+    desk.write(recording_id, ("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."}))
+    assert desk.index.open_recordings() == []
+    said(desk.chunk(recording_id, 2), 201)
+    [waiting] = desk.index.open_recordings()
+    assert (waiting.recording_id, waiting.status, waiting.chunks) == (recording_id, "failed", 3)
+    desk.index.settled(recording_id, 2)
+    assert len(desk.index.open_recordings()) == 1
+    desk.index.settled(recording_id, 3)
+    assert desk.index.open_recordings() == []
+
+
+def test_a_sealed_recording_takes_nothing_more(redis_url: str, data_dir: Path) -> None:
+    with application(redis_url, data_dir, late_s=1.2) as desk:
+        recording_id = desk.begun()
+        said(desk.chunk(recording_id, 0), 201)
+        desk.stop()
+        said(desk.chunk(recording_id, 1), 201)
+        time.sleep(2.4)
+        refused(desk.chunk(recording_id, 2), 409, "recording_sealed")
+        refused(desk.track(recording_id, "mic"), 409, "recording_sealed")
+
+
+def test_a_deleted_recording_takes_nothing_more(desk: Desk) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 0), 201)
+    desk.write(recording_id, ("delete_requested", {}))
+    time.sleep(1.1)  # what was admitted before is believed for a second, to no effect
+    refused(desk.chunk(recording_id, 1), 410, "recording_deleted")
+    refused(desk.track(recording_id, "mic"), 410, "recording_deleted")
+    refused(desk.get(desk.url(recording_id, "/uploads")), 410, "recording_deleted")
+    assert said(desk.get(desk.url(recording_id)), 200)["status"] == "deleting"
+    desk.write(recording_id, ("deleted", {}))
+    refused(desk.get(desk.url(recording_id)), 404, "unknown_recording")
+    refused(desk.chunk(recording_id, 1), 410, "recording_deleted")
+
+
+def test_a_chunk_admitted_just_before_a_delete_is_refused_too(desk: Desk) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 0), 201)
+    desk.write(recording_id, ("delete_requested", {}))
+    refused(desk.chunk(recording_id, 1), 410, "recording_deleted")
+    assert set(stored(desk, recording_id)) == {(0, 0)}
+
+
+def test_a_full_disk_is_said_before_the_body(redis_url: str, data_dir: Path) -> None:
+    with application(redis_url, data_dir, min_free_bytes=2**62) as desk:
+        recording_id = desk.begun()
+        answer = desk.chunk(recording_id, 0)
+        refused(answer, 507, "insufficient_storage")
+        refused(desk.get("/readyz"), 507, "insufficient_storage")
+        assert stored(desk, recording_id) == {}
+
+
+def test_a_client_that_goes_away_leaves_nothing(desk: Desk, data_dir: Path) -> None:
+    recording_id = desk.begun()
+    for sent_bytes in (10, 1_500_000):
+        content = media(0, 0, 2_000_000)
+        connection = http.client.HTTPConnection(desk.client.base_url.host, desk.client.base_url.port or 0)
+        connection.putrequest("POST", desk.url(recording_id, "/tracks/cam/chunks"))
+        sent = {**desk.as_who, **chunk_headers(0, 0, content), "Content-Length": str(len(content))}
+        for name, value in sent.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        connection.send(content[:sent_bytes])
+        time.sleep(0.2)
+        connection.close()
+    deadline = time.monotonic() + 5
+    while litter(data_dir) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert litter(data_dir) == []
+    assert stored(desk, recording_id) == {}
+    said(desk.chunk(recording_id, 0), 201)
+
+
+def test_many_large_chunks_at_once_need_little_memory_and_all_come(redis_url: str, data_dir: Path) -> None:
+    with application(redis_url, data_dir, inflight_bytes=1024 * 1024) as desk:
+        recording_id = desk.begun()
+        contents = [media(0, seq, 900_000) for seq in range(24)]
+        with ThreadPoolExecutor(12) as threads:
+            answers = list(threads.map(lambda seq: desk.chunk(recording_id, seq, contents[seq]), range(24)))
+        assert [answer.status_code for answer in answers] == [201] * 24
+        assert stored(desk, recording_id) == {(0, seq): content for seq, content in enumerate(contents)}
+        assert litter(data_dir) == []
