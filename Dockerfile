@@ -20,7 +20,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --no-index --no-deps 
 
 FROM debian:12-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 \
+    && apt-get install -y --no-install-recommends python3 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home callreel \
     && install -d -o callreel -g callreel -m 0750 /data
@@ -34,4 +34,6 @@ EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD \
     ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"]
+# The first process of a container inherits every orphan; tini buries them.
+ENTRYPOINT ["tini", "--"]
 CMD ["callreel", "up", "--host", "0.0.0.0", "--port", "3000", "--data", "/data"]

@@ -63,9 +63,7 @@ def run(choices: Choices) -> None:
         embedded = "CALLREEL_REDIS_URL" not in os.environ
         env = folder.environment()
         env["CALLREEL_JWT_SECRET"] = folder.secret()
-        env.setdefault(
-            "CALLREEL_PARTICIPANTS_WATCH", "true"
-        )  # who called may watch: on one's own machine the kinder default
+        env.setdefault("CALLREEL_PARTICIPANTS_WATCH", "true")  # who called may watch what came of it
         env.setdefault("CALLREEL_LOG_LEVEL", "info" if choices.verbose else "warning")
         env["PYTHONUNBUFFERED"] = "1"
         os.environ.update(env)
@@ -77,7 +75,12 @@ def run(choices: Choices) -> None:
         try:
             if embedded:
                 supervisor.add(Program(name="index", argv=index_command(folder.index), env=env, last=True))
-            wait_for_index(env["CALLREEL_REDIS_URL"], still=supervisor.tick)
+            try:
+                wait_for_index(env["CALLREEL_REDIS_URL"], still=supervisor.tick)
+            except Unavailable as error:
+                raise Unavailable(
+                    f"{error.detail} {folder.index / 'index.log'} says why." if embedded else error.detail
+                ) from error
             for program in programs(choices, env, sockets):
                 supervisor.add(program)
             port = sockets[0].getsockname()[1]

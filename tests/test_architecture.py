@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
+import sys
 import tomllib
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,15 @@ def test_no_package_imports_what_it_must_not_know(package: str) -> None:
     for path in MODULES:
         if path.relative_to(ROOT).parts[0] == package:
             assert not imported(path) & FORBIDDEN[package], path
+
+
+def test_what_is_imported_is_a_declared_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in project["dependencies"]}
+    providers = metadata.packages_distributions()
+    for path in MODULES:
+        for name in imported(path) - set(sys.stdlib_module_names) - set(PACKAGES):
+            assert {provider.lower() for provider in providers.get(name, [])} & declared, f"{path} imports {name}"
 
 
 def test_only_one_module_of_the_workers_starts_processes() -> None:
