@@ -3,115 +3,116 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
-from starlette.applications import Starlette
-from starlette.testclient import TestClient, WebSocketTestSession
-from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from callreel import keys
-from callreel.errors import CallreelError
-from callreel.settings import Settings
-from callreel.tokens import check_token, make_token
-from ingest.errors import on_callreel_error
-from ingest.signal import Signal
+from callreel.tokens import check_token
+from tests.ingest.desk import CALL, SECRET, Desk, application, bearer, refused, said, token
 
-SECRET = "of these tests alone, long enough to sign with"
-PATH = "/video-calls/room/signal"
+URL = f"/video-calls/{CALL}/invite"
 
 
-@contextlib.contextmanager
-def process(redis_url: str) -> Iterator[TestClient]:
-    signal = Signal(Settings(jwt_secret=SECRET, redis_url=redis_url))
+class Window:
+    """One end of the signalling."""
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        await signal.close()
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
 
-    handlers = {CallreelError: on_callreel_error}
-    with TestClient(Starlette(routes=signal.routes(), lifespan=lifespan, exception_handlers=handlers)) as client:
-        yield client
+    def say(self, frame: object) -> None:
+        self.socket.send(json.dumps(frame))
+
+    def hear(self) -> Any:
+        return json.loads(self.socket.recv(timeout=5))
+
+    def closed_with(self) -> tuple[int, str]:
+        with pytest.raises(ConnectionClosed) as closed:
+            self.socket.recv(timeout=5)
+        assert closed.value.rcvd
+        return closed.value.rcvd.code, closed.value.rcvd.reason
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[TestClient]:
-    with process(redis_url) as client:
-        yield client
-
-
-def token(role: str, sub: str, *, call: str = "room", name: str = "", ttl_s: float = 60) -> str:
-    return make_token(SECRET, call=call, role=role, sub=sub, name=name, ttl_s=ttl_s)
+def desk(redis_url: str, tmp_path: Path) -> Iterator[Desk]:
+    with application(redis_url, tmp_path) as desk:
+        yield desk
 
 
 @contextlib.contextmanager
-def window(client: TestClient, who: str, window_id: str, *, name: str = "") -> Iterator[WebSocketTestSession]:
+def opened(desk: Desk) -> Iterator[Window]:
+    """A window that has said nothing yet."""
+    with connect(f"{desk.client.base_url}".replace("http", "ws").rstrip("/") + f"/video-calls/{CALL}/signal") as socket:
+        yield Window(socket)
+
+
+@contextlib.contextmanager
+def window(desk: Desk, who: str, window_id: str, *, name: str = "") -> Iterator[Window]:
     """A window that has sat down."""
-    with client.websocket_connect(PATH) as socket:
-        socket.send_json({"token": token("participant", who, name=name), "window": window_id})
-        assert socket.receive_json()["type"] == "welcome"
-        yield socket
+    with opened(desk) as window:
+        window.say({"token": token("participant", who, name=name), "window": window_id})
+        assert window.hear()["type"] == "welcome"
+        yield window
 
 
-def refused_with(client: TestClient, hello: object) -> tuple[int, str]:
-    with client.websocket_connect(PATH) as socket:
-        socket.send_json(hello)
-        with pytest.raises(WebSocketDisconnect) as closed:
-            socket.receive_json()
-    return closed.value.code, closed.value.reason
-
-
-def test_words_reach_windows_at_another_process_and_say_who_spoke(redis_url: str) -> None:
+def test_words_reach_windows_at_another_process_and_say_who_spoke(redis_url: str, tmp_path: Path) -> None:
     with (
-        process(redis_url) as here,
-        process(redis_url) as there,
+        application(redis_url, tmp_path) as here,
+        application(redis_url, tmp_path) as there,
         window(here, "ada", "w1", name="Ada") as ada,
-        window(there, "grace", "w2") as grace,
+        window(there, "grace", "w2"),
+        window(there, "cy", "w3") as cy,
     ):
-        assert ada.receive_json()["from"]["id"] == "grace"  # joined
-        ada.send_json({"data": {"kind": "hello"}})
-        heard = grace.receive_json()
+        assert [ada.hear()["from"]["id"] for _ in range(2)] == ["grace", "cy"]  # joined
+        ada.say({"data": {"kind": "hello"}, "from": {"id": "mallory"}})
+        heard = cy.hear()
         assert heard["data"] == {"kind": "hello"}
         assert (heard["from"]["id"], heard["from"]["name"], heard["from"]["role"]) == ("ada", "Ada", "participant")
 
 
-def test_what_is_meant_for_one_reaches_only_that_one(client: TestClient) -> None:
-    with window(client, "ada", "w1") as ada, window(client, "bob", "w2") as bob, window(client, "cy", "w3") as cy:
-        for socket, joins in ((ada, 2), (bob, 1)):
-            assert [socket.receive_json()["type"] for _ in range(joins)] == ["joined"] * joins
-        cy.send_json({"to": "bob", "data": 1})
-        cy.send_json({"data": 2})
-        assert bob.receive_json()["data"] == 1
-        assert ada.receive_json()["data"] == 2
+def test_what_is_meant_for_one_reaches_only_that_one(desk: Desk) -> None:
+    with window(desk, "ada", "w1") as ada, window(desk, "bob", "w2") as bob, window(desk, "cy", "w3") as cy:
+        for listener, joins in ((ada, 2), (bob, 1)):
+            assert [listener.hear()["type"] for _ in range(joins)] == ["joined"] * joins
+        cy.say({"to": "bob", "data": 1})
+        cy.say({"data": 2})
+        assert bob.hear()["data"] == 1
+        assert ada.hear()["data"] == 2
 
 
-def test_a_second_window_of_the_same_participant_hears_that_the_seat_is_taken(client: TestClient) -> None:
-    with window(client, "ada", "w1"), client.websocket_connect(PATH) as second:
-        second.send_json({"token": token("participant", "ada"), "window": "w2"})
-        assert second.receive_json() == {"type": "seat-taken"}
-        with pytest.raises(WebSocketDisconnect) as closed:
-            second.receive_json()
-        assert closed.value.code == 4409
+def test_a_second_window_of_the_same_participant_hears_that_the_seat_is_taken(desk: Desk) -> None:
+    with window(desk, "ada", "w1"), opened(desk) as second:
+        second.say({"token": token("participant", "ada"), "window": "w2"})
+        assert second.hear() == {"type": "seat-taken"}
+        assert second.closed_with()[0] == 4409
 
 
-def test_the_same_window_takes_over_from_itself_and_its_seat_stays(client: TestClient, redis_url: str) -> None:
-    with window(client, "grace", "w9") as grace:
-        with window(client, "ada", "w1"):
-            joined = grace.receive_json()["from"]["connection"]
-            with window(client, "ada", "w1"):
-                again = grace.receive_json()["from"]["connection"]
+def test_the_same_window_takes_over_from_itself_and_its_seat_stays(desk: Desk, redis_url: str) -> None:
+    with window(desk, "grace", "w9") as grace:
+        with window(desk, "ada", "w1"):
+            joined = grace.hear()["from"]["connection"]
+            with window(desk, "ada", "w1"):
+                again = grace.hear()["from"]["connection"]
                 assert again != joined
                 with Redis.from_url(redis_url, decode_responses=True) as redis:
-                    assert redis.get(keys.signal_seat("room", "ada")) == f"w1 {again}"
-        assert {grace.receive_json()["type"] for _ in range(2)} == {"left"}
+                    assert redis.get(keys.signal_seat(CALL, "ada")) == f"w1 {again}"
+        left = [grace.hear() for _ in range(2)]
+        assert {frame["type"] for frame in left} == {"left"}
+        assert {frame["from"]["connection"] for frame in left} == {joined, again}
 
 
-def test_a_seat_is_free_once_its_window_was_closed(client: TestClient) -> None:
-    for window_id in ("w1", "w2"):
-        with window(client, "ada", window_id):
-            pass
+def test_a_seat_is_free_once_its_window_was_closed(desk: Desk) -> None:
+    with window(desk, "grace", "w9") as grace:
+        for window_id in ("w1", "w2"):
+            with window(desk, "ada", window_id):
+                assert grace.hear()["type"] == "joined"
+            assert grace.hear()["type"] == "left"
 
 
 @pytest.mark.parametrize(
@@ -125,48 +126,40 @@ def test_a_seat_is_free_once_its_window_was_closed(client: TestClient) -> None:
         ({"token": token("participant", "ada"), "window": "not an id"}, "invalid_id"),
     ],
 )
-def test_who_does_not_say_who_they_are_is_turned_away(client: TestClient, hello: object, code: str) -> None:
-    assert refused_with(client, hello) == (4401, code)
+def test_who_does_not_say_who_they_are_is_turned_away(desk: Desk, hello: object, code: str) -> None:
+    with opened(desk) as stranger:
+        stranger.say(hello)
+        assert stranger.closed_with() == (4401, code)
 
 
-def test_a_frame_that_is_too_large_ends_the_connection_and_garbage_does_not(client: TestClient) -> None:
-    with window(client, "ada", "w1") as ada, window(client, "bob", "w2") as bob:
-        ada.receive_json()
-        ada.send_text("no json")
-        ada.send_text("[1]")
-        ada.send_json({"data": "after"})
-        assert bob.receive_json()["data"] == "after"
-        ada.send_text("x" * 70_000)
-        with pytest.raises(WebSocketDisconnect) as closed:
-            ada.receive_json()
-        assert closed.value.code == 1009
+def test_a_frame_that_is_too_large_ends_the_connection_and_garbage_does_not(desk: Desk) -> None:
+    with window(desk, "ada", "w1") as ada, window(desk, "bob", "w2") as bob:
+        ada.hear()
+        ada.socket.send("no json")
+        ada.say([1])
+        ada.say({"data": "after"})
+        assert bob.hear()["data"] == "after"
+        ada.socket.send("x" * 70_000)
+        assert ada.closed_with()[0] == 1009
 
 
-def invite(client: TestClient, bearer: str, **json: object) -> tuple[int, dict[str, object]]:
-    answer = client.post("/video-calls/room/invite", headers={"Authorization": f"Bearer {bearer}"}, json=json)
-    return answer.status_code, answer.json()
-
-
-def test_the_host_invites_a_participant_whose_token_ends_no_later(client: TestClient) -> None:
+def test_the_host_invites_a_participant_whose_token_ends_no_later(desk: Desk) -> None:
     host = token("host", "host", ttl_s=100)
-    status, answer = invite(client, host, name=" Grace ")
-    assert status == 201
-    data = answer["data"]
-    assert isinstance(data, dict)
+    headers = {"Authorization": f"Bearer {host}"}
+    data = said(desk.client.post(URL, headers=headers, json={"name": " Grace "}), 201)
     guest = check_token(SECRET, data["token"])
-    assert (guest.role, guest.call, guest.name) == ("participant", "room", "Grace")
+    assert (guest.role, guest.call, guest.name) == ("participant", CALL, "Grace")
     assert guest.participant_id == data["participantId"]
     assert guest.expires_s <= check_token(SECRET, host).expires_s + 1
-    assert invite(client, host)[1]["data"] != data
+    assert said(desk.client.post(URL, headers=headers), 201)["participantId"] != data["participantId"]
 
 
 @pytest.mark.parametrize("role", ["participant", "viewer"])
-def test_guests_do_not_invite(client: TestClient, role: str) -> None:
-    status, answer = invite(client, token(role, "ada"))
-    assert (status, answer["code"]) == (403, "forbidden")
+def test_guests_do_not_invite(desk: Desk, role: str) -> None:
+    refused(desk.client.post(URL, headers=bearer(role)), 403, "forbidden")
 
 
-def test_an_invitation_is_for_ones_own_call_and_a_name_is_a_text(client: TestClient) -> None:
-    assert invite(client, token("host", "host", call="other"))[1]["code"] == "forbidden"
-    assert invite(client, token("host", "host"), name=7)[1]["code"] == "invalid_request"
-    assert invite(client, "nobody")[1]["code"] == "unauthorized"
+def test_an_invitation_is_for_ones_own_call_and_a_name_is_a_text(desk: Desk) -> None:
+    refused(desk.client.post(URL, headers=bearer("host", call="other")), 403, "forbidden")
+    refused(desk.client.post(URL, headers=bearer("host"), json={"name": 7}), 400, "invalid_request")
+    refused(desk.client.post(URL), 401, "unauthorized")
