@@ -68,5 +68,5 @@ def check_people(made: Made, capture: Capture, seed: int) -> None:
         wrong = [error for error in errors if abs(error) > APART_MS]
         assert len(wrong) <= (1 - FOUND) * len(errors), told
         assert worst <= 3 * 1000 / FPS, told
-        # a picture right at a change of the layout may be looked for where the tile was before
-        assert unread <= 0.01 * len(errors) + 3, told
+        # a tile that moves while it is white is looked for where it was before: some pictures at each such change
+        assert unread <= 0.01 * len(errors) + 6, told

@@ -27,6 +27,7 @@ _NEAR = 0.24  #: largest distance of two colours, each divided by its strongest 
 _DARKEST = 60  #: a pixel whose strongest channel is below has no colour to speak of; our colours have 96 and more
 _WHITE = 128  #: mean luma of a flashing tile is above, of a dark one below
 
+_FLASH_PICTURES = 5  #: 100 ms are three or four, and one that was held back
 _FILLED = 0.15  #: of the best line; beside a drawn clock a colour has 24 % of a line left
 
 ABSENT, DARK, WHITE = 0, 1, 2
@@ -121,7 +122,21 @@ def watch(path: Path, colors: Mapping[str, Rgb], *, clocks: bool = False) -> Vie
             sight.state.append(state)
             sight.box.append(tiles[name].full if name in tiles else None)
             sight.clock_ms.append(_clock(frame, tiles[name].full) if clocks and name in tiles else None)
+    for sight in sights.values():
+        _follow_flashes(sight)
     return View(size[0], size[1], times_ms, sights)
+
+
+def _follow_flashes(sight: Sight) -> None:
+    """A tile that moves while it is white is lost until the flash is over and found again elsewhere: it was there."""
+    begin = 0
+    for end in range(1, len(sight.state)):
+        if sight.state[end] == ABSENT:
+            continue
+        hole, before, after = end - begin - 1, sight.box[begin], sight.box[end]
+        if 0 < hole <= _FLASH_PICTURES and sight.state[begin] != ABSENT and before != after:
+            sight.state[begin + 1 : end] = [WHITE] * hole
+        begin = end
 
 
 def _look(frame: av.VideoFrame, small: Picture, hues: Hues, rgb: Rgb, tiles: dict[str, _Tile], name: str) -> int:

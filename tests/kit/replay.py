@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,8 +16,6 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-
-from callreel.tokens import make_token
 
 from .build import Upload, by_track, declared, plan_uploads
 from .capture import Capture
@@ -34,11 +33,14 @@ class Replayed:
     stopped_ms: int
 
 
+MakeToken = Callable[[str, str, str, str], str]  #: role, call, sub, name → JWT
+
+
 class Server:
     """What the tests' clients say to a running server."""
 
-    def __init__(self, base_url: str, secret: str, call_id: str, client: httpx.AsyncClient) -> None:
-        self._secret = secret
+    def __init__(self, base_url: str, token: MakeToken, call_id: str, client: httpx.AsyncClient) -> None:
+        self._token = token
         self._call_id = call_id
         self._url = f"{base_url.rstrip('/')}/video-calls/{call_id}/recording"
         self._client = client
@@ -48,17 +50,17 @@ class Server:
         method: str,
         path: str,
         who: str = "host",
-        json: Any = None,
+        body: Any = None,
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """The `data` of the answer; refusals that say so are tried again, others raise."""
         role = "host" if who == "host" else "participant"
-        token = make_token(self._secret, call=self._call_id, role=role, sub=who, name=who.title())
+        token = self._token(role, self._call_id, who, who.title())
         all_headers = {"Authorization": f"Bearer {token}", **(headers or {})}
         for attempt in range(_RETRIES):
             answer = await self._client.request(
-                method, f"{self._url}{path}", json=json, content=content, headers=all_headers
+                method, f"{self._url}{path}", json=body, content=content, headers=all_headers
             )
             if answer.is_success:
                 data: dict[str, Any] = answer.json()["data"]
@@ -94,11 +96,14 @@ class Server:
 
     async def file(self, recording_id: str, name: str) -> bytes:
         """One of the recording's files, by the host's token."""
-        token = make_token(self._secret, call=self._call_id, role="host", sub="host")
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {self._token('host', self._call_id, 'host', 'Host')}"}
         answer = await self._client.get(f"{self._url}/{recording_id}/files/{name}", headers=headers)
         answer.raise_for_status()
         return answer.content
+
+    async def json_file(self, recording_id: str, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(await self.file(recording_id, name))
+        return content
 
 
 def new_client() -> httpx.AsyncClient:
@@ -114,7 +119,7 @@ async def replay(
     before_stop: Callable[[], Awaitable[None]] | None = None,
 ) -> Replayed:
     """Say a capture again, from start to the last track's `complete`."""
-    started = await server.send("POST", "/start", json=options)
+    started = await server.send("POST", "/start", body=options)
     recording_id = started["recordingId"]
     started_ms = epoch_ms(started["startedAt"])
     uploads = plan_uploads(capture, started_ms)
@@ -129,12 +134,12 @@ async def replay(
         run = runs[0]
         await until(run.start_true_ms - capture.true_epoch_ms + started_ms)
         body = {"source": run.source, "kind": run.kind, "label": ""}
-        await server.send("PUT", f"/{recording_id}/tracks/{track_id}", run.participant, json=body)
+        await server.send("PUT", f"/{recording_id}/tracks/{track_id}", run.participant, body=body)
         for upload in (upload for upload in uploads if upload.chunk.track_id == track_id):
             await until(upload.chunk.received_ms)
             await server.upload(recording_id, upload)
         said = {"segments": declared(runs), "reason": "stopped"}
-        await server.send("POST", f"/{recording_id}/tracks/{track_id}/complete", run.participant, json=said)
+        await server.send("POST", f"/{recording_id}/tracks/{track_id}/complete", run.participant, body=said)
 
     async def stop() -> int:
         await until(started_ms + capture.length_ms)
