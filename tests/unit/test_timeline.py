@@ -1,0 +1,193 @@
+"""Clips, gaps and slices from scans made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from callreel.model import Chunk, Participant, Recording, Segment, Track
+from callreel.profiles import PROFILES
+from callreel.scans import Packets, RunScan
+from callreel.slices import cut_slices
+from callreel.states import Status
+from callreel.timeline import Timeline, plan_timeline
+from callreel.windows import plan_windows
+
+ZERO_MS = 1_000_000
+PROFILE = PROFILES["480p"]
+
+
+def chunk(seq: int, *, start_ms: int = 0, participant: str = "p", track: str = "cam", seg: int = 0) -> Chunk:
+    return Chunk(
+        participant_id=participant,
+        track_id=track,
+        seg=seg,
+        seq=seq,
+        received_ms=ZERO_MS + start_ms + 2_000 * (seq + 1) + 100,
+        start_ms=start_ms,
+        at_ms=start_ms + 2_000 * (seq + 1),
+        offset_ms=ZERO_MS,
+        err_ms=3,
+        sha256=f"{seq:064d}",
+        size_bytes=1000,
+    )
+
+
+def run(first_seq: int, count: int, *, sound: bool = False, error: str = "") -> RunScan:
+    """Chunks of 2 s at 1000 bytes, a packet every 100 ms, a key frame every 2 s."""
+    times = np.arange(first_seq * 2_000_000, (first_seq + count) * 2_000_000, 100_000, dtype=np.int64)
+    at = np.arange(len(times), dtype=np.int64) * 50
+    key = (times % 2_000_000 == 0).astype(np.int64)
+    found = Packets(pts_us=times, duration_us=np.full_like(times, 100_000), from_byte=at, to_byte=at + 50, key=key)
+    return RunScan(
+        first_seq=first_seq,
+        chunk_sha256=tuple(f"{seq:064d}" for seq in range(first_seq, first_seq + count)),
+        chunk_bytes=(1000,) * count,
+        starts=at[::20],
+        head=b"head",
+        width_px=640,
+        height_px=360,
+        error=error,
+        **{} if error else {"audio" if sound else "video": found},  # type: ignore[arg-type]
+    )
+
+
+def recording(*tracks: Track, length_ms: int = 20_000) -> Recording:
+    names = dict.fromkeys(track.participant_id for track in tracks)
+    return Recording(
+        recording_id=f"rec_c_{ZERO_MS}",
+        call_id="c",
+        status=Status.PROCESSING,
+        started_ms=ZERO_MS,
+        started_by="h",
+        stopped_ms=ZERO_MS + length_ms,
+        participants=tuple(
+            Participant(participant_id=n, name=n, tracks=tuple(t for t in tracks if t.participant_id == n))
+            for n in names
+        ),
+    )
+
+
+def track(*segments: Segment, participant: str = "p", track_id: str = "cam", complete: bool = True) -> Track:
+    return Track(
+        track_id=track_id,
+        participant_id=participant,
+        source="camera",
+        kind="video",
+        complete=complete,
+        segments=segments,
+    )
+
+
+def segment(seqs: list[int], *, start_ms: int = 0, expected: int | None = None, seg: int = 0) -> Segment:
+    chunks = tuple(chunk(seq, start_ms=start_ms, seg=seg) for seq in seqs)
+    return Segment(seg=seg, mime_type="video/webm", chunks=chunks, expected_chunks=expected)
+
+
+def shown(timeline: Timeline, scans: dict[tuple[str, str, int], list[RunScan]]) -> list[tuple[int, int, int]]:
+    count = timeline.duration_us * 30 // 1_000_000
+    return [(s.first, s.end, len(s.tiles)) for s in cut_slices(timeline, scans, PROFILE, "grid", count)]
+
+
+def test_a_clip_lies_where_its_start_and_offset_say() -> None:
+    scans = {("p", "cam", 0): [run(0, 3)]}
+    timeline = plan_timeline(recording(track(segment([0, 1, 2], start_ms=1_500))), scans)
+    (clip,) = timeline.clips
+    assert (clip.from_us, clip.to_us, clip.shift_us) == (1_500_000, 7_500_000, 1_500_000)
+    assert timeline.gaps == ()
+    assert shown(timeline, scans) == [(0, 45, 0), (45, 225, 1), (225, 600, 0)]
+
+
+def test_media_outside_of_start_and_stop_is_cut() -> None:
+    scans = {("p", "cam", 0): [run(0, 3)]}
+    timeline = plan_timeline(recording(track(segment([0, 1, 2], start_ms=-1_000)), length_ms=4_000), scans)
+    assert [(clip.from_us, clip.to_us) for clip in timeline.clips] == [(0, 4_000_000)]
+
+
+def test_a_paused_span_is_in_no_clip() -> None:
+    scans = {("p", "cam", 0): [run(0, 5)]}
+    paused = replace(recording(track(segment([0, 1, 2, 3, 4]))), pauses=((ZERO_MS + 3_000, ZERO_MS + 5_000),))
+    timeline = plan_timeline(paused, scans)
+    assert [(c.from_us, c.to_us, c.shift_us) for c in timeline.clips] == [
+        (0, 3_000_000, 0),
+        (3_000_000, 8_000_000, -2_000_000),
+    ]
+    assert timeline.duration_us == 18_000_000
+
+
+def test_a_lost_chunk_is_a_gap_and_its_owner_stays_with_a_card() -> None:
+    scans = {("p", "cam", 0): [run(0, 1), run(3, 2)]}
+    timeline = plan_timeline(recording(track(segment([0, 3, 4], expected=5))), scans)
+    (gap,) = timeline.gaps
+    assert (gap.from_us, gap.to_us, gap.chunks, gap.reason) == (2_000_000, 6_000_000, ((1, 2),), "lost")
+    # the last picture is held for a second, then the card, then the picture again
+    assert shown(timeline, scans) == [(0, 90, 1), (90, 180, 1), (180, 300, 1), (300, 600, 0)]
+
+
+def test_chunks_that_were_declared_and_never_came_are_told() -> None:
+    scans = {("p", "cam", 0): [run(0, 2)]}
+    timeline = plan_timeline(recording(track(segment([0, 1], expected=4))), scans)
+    assert [(g.chunks, g.from_us, g.to_us) for g in timeline.gaps] == [(((2, 3),), 4_000_000, 8_000_000)]
+
+
+def test_unreadable_media_is_told_with_its_reason() -> None:
+    scans = {("p", "cam", 0): [run(0, 2, error="no media")]}
+    timeline = plan_timeline(recording(track(segment([0, 1]))), scans)
+    assert [(g.reason, g.chunks, g.detail) for g in timeline.gaps] == [("unreadable", ((0, 1),), "no media")]
+    assert timeline.clips == ()
+
+
+def test_a_track_that_never_said_complete_is_unconfirmed() -> None:
+    scans = {("p", "cam", 0): [run(0, 2)]}
+    timeline = plan_timeline(recording(track(segment([0, 1]), complete=False)), scans)
+    assert [(g.reason, g.from_us) for g in timeline.gaps] == [("unconfirmed", 4_000_000)]
+    nobody = plan_timeline(recording(track(complete=False)), {})
+    assert [(g.reason, g.from_us, g.to_us) for g in nobody.gaps] == [("unconfirmed", 0, 20_000_000)]
+
+
+def test_coming_late_leaving_and_coming_back_are_no_gaps() -> None:
+    first, second = segment([0, 1], expected=2), segment([0, 1], start_ms=9_000, expected=2, seg=1)
+    scans = {("p", "cam", 0): [run(0, 2)], ("p", "cam", 1): [run(0, 2)]}
+    timeline = plan_timeline(recording(track(first, second)), scans)
+    assert timeline.gaps == ()
+    assert shown(timeline, scans) == [(0, 120, 1), (120, 270, 0), (270, 390, 1), (390, 600, 0)]
+
+
+def test_no_card_flashes_up_between_microphone_and_camera() -> None:
+    sound = replace(track(segment([0, 1]), track_id="mic"), kind="audio")
+    picture = track(segment([0, 1], start_ms=60))
+    scans = {("p", "mic", 0): [run(0, 2, sound=True)], ("p", "cam", 0): [run(0, 2)]}
+    timeline = plan_timeline(recording(sound, picture), scans)
+    assert shown(timeline, scans)[0] == (0, 2, 0)
+    assert shown(timeline, scans)[1] == (2, 122, 1)
+
+
+def test_a_still_screen_stands_until_its_recorder_ended() -> None:
+    still = replace(run(0, 3), video=Packets(**{n: getattr(run(0, 1).video, n)[:5] for n in Packets.__slots__}))
+    timeline = plan_timeline(recording(track(segment([0, 1, 2]))), {("p", "cam", 0): [still]})
+    assert timeline.clips[0].to_us == 5_940_000
+
+
+def test_windows_cover_the_film_and_name_only_what_they_read() -> None:
+    scans = {("p", "cam", 0): [run(0, 10)]}
+    timeline = plan_timeline(recording(track(segment(list(range(10))))), scans)
+    windows = plan_windows(timeline, scans, PROFILE, "grid", 8000)
+    assert [(w.from_us, w.to_us, w.plan["pictures"]) for w in windows] == [
+        (0, 8_000_000, 240),
+        (8_000_000, 16_000_000, 240),
+        (16_000_000, 20_000_000, 120),
+    ]
+    named = [[int(digest) for item in w.plan["video"] for digest in item["chunks"]] for w in windows]
+    assert named == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_key_frames_are_read_from_and_not_before() -> None:
+    scans = {("p", "cam", 0): [run(0, 10)]}
+    shifted = plan_timeline(recording(track(segment(list(range(10)), start_ms=500))), scans)
+    second = plan_windows(shifted, scans, PROFILE, "grid", 8000)[1]
+    (item,) = second.plan["video"]
+    # the window begins at 7.5 s of media, its key frame is at 6 s, the start of chunk 3
+    assert [int(digest) for digest in item["chunks"]] == [3, 4, 5, 6, 7]
+    assert item["bytes"][0] == 0
+    assert second.plan["slices"][0]["tiles"][0]["firstUs"] == 7_500_000
