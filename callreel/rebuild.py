@@ -24,7 +24,8 @@ from .storage import Storage
 
 log = logging.getLogger(__name__)
 
-_LOCK_MS = 30_000  #: renewed at every recording; the listing of one takes far less, and after a crash others wait so long
+#: Renewed at every recording, whose listing takes far less; after a crash the others wait so long.
+_LOCK_MS = 30_000
 
 
 def ensure(index: Index, storage: Storage) -> bool:
@@ -139,10 +140,10 @@ def _fill(index: Index, recording: Recording) -> None:
         if fields:
             fields |= {"bytes": here.size_bytes, "segs": here.segments[-1].seg + 1, "mime": here.mime_type}
             pipeline.hset(keys.index_track(recording.recording_id, track_id), items=_flat(fields))
-    last_ms = max((chunk.received_ms for chunk in chunks), default=0)
-    sums: dict[str, str | int] = {"bytes": sum(chunk.size_bytes for chunk in chunks)}
-    sums |= {"chunks": len(chunks), "lastChunkMs": last_ms}
-    pipeline.hset(keys.index_recording(recording.recording_id), items=_flat(sums))
+    if chunks:
+        sums: dict[str, str | int] = {"bytes": sum(chunk.size_bytes for chunk in chunks)}
+        sums |= {"chunks": len(chunks), "lastChunkMs": max(chunk.received_ms for chunk in chunks)}
+        pipeline.hset(keys.index_recording(recording.recording_id), items=_flat(sums))
     if recording.status in FINAL and chunks:
         # Whether its result has its last chunk is not known here; who looks will find out, and say `settled`.
         pipeline.sadd(keys.INDEX_OPEN, recording.recording_id)

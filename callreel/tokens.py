@@ -112,7 +112,7 @@ def check_signed_file(
     if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
         raise Unauthorized("The address is not signed as it should be: `expires` is no number.")
     expected = _signature(secret, call_id, recording_id, _scope(name), int(expires))
-    if not hmac.compare_digest(expected.encode(), signature.encode()):
+    if not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
         raise Unauthorized("The signature does not belong to this address.")
     if int(expires) <= (time.time() if now_s is None else now_s):
         raise Unauthorized("The signed address has expired; ask for the recording again.")

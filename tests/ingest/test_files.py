@@ -1,0 +1,153 @@
+"""Files with ranges, by token and by signed address."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from callreel import keys
+from callreel.errors import RangeNotSatisfiable
+from ingest.files import Span, parse_range
+
+from .desk import CALL, Desk, application, bearer, refused, said
+
+FILM = bytes(range(256)) * 12_000  # three pieces of a MiB
+SHA256 = hashlib.sha256(FILM).hexdigest()
+
+
+def finished(desk: Desk, name: str = "composition.mp4", mime_type: str = "video/mp4") -> str:
+    """A recording with a film."""
+    recording_id = desk.begun()
+    desk.stop()
+    desk.storage.put_if_absent(keys.artifact(recording_id, name, SHA256), FILM)
+    artifact = {
+        "name": name,
+        "kind": "composition",
+        "status": "ready",
+        "mime_type": mime_type,
+        "size_bytes": len(FILM),
+        "duration_ms": 1000,
+        "sha256": SHA256,
+        "error": "",
+    }
+    done = {"complete": True, "gaps": [], "build": "b", "artifacts": [artifact]}
+    desk.write(recording_id, ("drained", {}), ("completed", done))
+    return recording_id
+
+
+def test_a_film_is_handed_out_whole(desk: Desk) -> None:
+    recording_id = finished(desk)
+    answer = desk.get(desk.url(recording_id, "/files/composition.mp4"))
+    assert (answer.status_code, answer.content) == (200, FILM)
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["etag"] == f'"{SHA256}"'
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-disposition"] == 'inline; filename="composition.mp4"'
+    answer = desk.get(desk.url(recording_id, "/files/composition.mp4?download"))
+    assert answer.headers["content-disposition"] == 'attachment; filename="composition.mp4"'
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=0-1", 0, 1),
+        ("bytes=1000-1048575", 1000, 1048575),
+        ("bytes=1048570-2097160", 1048570, 2097160),
+        ("bytes=3071999-", 3071999, 3071999),
+        ("bytes=5-", 5, 3071999),
+        ("bytes=0-99999999999", 0, 3071999),
+        ("bytes=-1", 3071999, 3071999),
+        ("bytes=-99999999999", 0, 3071999),
+    ],
+)
+def test_ranges(desk: Desk, asked: str, first: int, last: int) -> None:
+    url = desk.url(finished(desk), "/files/composition.mp4")
+    answer = desk.get(url, Range=asked)
+    assert answer.status_code == 206
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(FILM)}"
+    assert answer.content == FILM[first : last + 1]
+    head = desk.client.head(url, headers={**desk.as_who, "Range": asked})
+    assert (head.status_code, head.content) == (206, b"")
+    assert head.headers["content-length"] == str(last + 1 - first)
+
+
+@pytest.mark.parametrize("asked", ["bytes=3072000-", "bytes=9999999999-9999999999", "bytes=-0"])
+def test_ranges_outside_of_the_file(desk: Desk, asked: str) -> None:
+    answer = desk.get(desk.url(finished(desk), "/files/composition.mp4"), Range=asked)
+    refused(answer, 416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == f"bytes */{len(FILM)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=5-4", "bytes=-", "lines=1-2", "bytes=a-b", "nonsense"])
+def test_what_is_no_single_range_is_answered_with_everything(desk: Desk, asked: str) -> None:
+    answer = desk.get(desk.url(finished(desk), "/files/composition.mp4"), Range=asked)
+    assert (answer.status_code, len(answer.content)) == (200, len(FILM))
+
+
+def test_parsing_ranges_is_exact() -> None:
+    assert parse_range(None, 10) is None
+    assert parse_range("bytes=2-4", 10) == Span(2, 5)
+    assert parse_range("bytes=-4", 10) == Span(6, 10)
+    with pytest.raises(RangeNotSatisfiable):
+        parse_range("bytes=0-", 0)
+
+
+def test_what_is_known_is_not_sent_again(desk: Desk) -> None:
+    url = desk.url(finished(desk), "/files/composition.mp4")
+    etag = f'"{SHA256}"'
+    for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+        answer = desk.get(url, **{"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+    assert desk.get(url, **{"If-None-Match": '"x"'}).status_code == 200
+    assert desk.get(url, **{"Range": "bytes=0-1", "If-Range": etag}).status_code == 206
+    assert desk.get(url, **{"Range": "bytes=0-1", "If-Range": '"old"'}).status_code == 200
+
+
+def test_the_signed_address_plays_without_a_token(desk: Desk) -> None:
+    recording_id = finished(desk)
+    [artifact] = said(desk.get(desk.url(recording_id)), 200)["artifacts"]
+    assert artifact == {**artifact, "status": "ready", "bytes": len(FILM), "sha256": SHA256, "durationMs": 1000}
+    answer = desk.client.get(artifact["url"], headers={"Range": "bytes=0-9"})
+    assert (answer.status_code, answer.content) == (206, FILM[:10])
+    assert desk.client.get(artifact["url"] + "&download").headers["content-disposition"].startswith("attachment")
+    assert desk.client.head(artifact["url"]).status_code == 200
+    refused(desk.client.get(artifact["url"].replace("composition.mp4", "manifest.json")), 401, "unauthorized")
+    refused(desk.client.get(artifact["url"][:-2]), 401, "unauthorized")
+    other = artifact["url"].replace(f"rec_{CALL}_1", f"rec_{CALL}_2")
+    refused(desk.client.get(other), 401, "unauthorized")
+
+
+def test_addresses_are_absolute_where_the_server_knows_its_own(redis_url: str, data_dir: Path) -> None:
+    with application(redis_url, data_dir, public_url="https://media.example/") as desk:
+        [artifact] = said(desk.get(desk.url(finished(desk))), 200)["artifacts"]
+        assert artifact["url"].startswith(f"https://media.example/video-calls/{CALL}/recording/")
+
+
+def test_files_that_are_not_there(desk: Desk) -> None:
+    recording_id = finished(desk)
+    for name in ("manifest.json", "../journal/00000001.json", "composition.mp4/x", "%2e%2e/x", "x" * 300):
+        assert desk.get(desk.url(recording_id, f"/files/{name}")).status_code == 404
+    refused(desk.get(f"/video-calls/{CALL}/recording/rec_{CALL}_1732259000123/files/a"), 404, "unknown_recording")
+    assert desk.jobs.exported == []
+
+
+def test_a_track_nobody_asked_for_yet_is_made_on_demand(desk: Desk) -> None:
+    recording_id = finished(desk)
+    problem = refused(desk.get(desk.url(recording_id, "/files/tracks/alice/cam.webm")), 404, "unknown_file")
+    assert "being made" in problem["detail"]
+    assert desk.jobs.exported == [(recording_id, "alice", "cam")]
+    refused(desk.get(desk.url(recording_id, "/files/tracks/bob/cam.webm")), 404, "unknown_file")
+    assert len(desk.jobs.exported) == 1
+
+
+def test_the_files_of_a_deleted_recording_are_gone(desk: Desk) -> None:
+    recording_id = finished(desk)
+    [artifact] = said(desk.get(desk.url(recording_id)), 200)["artifacts"]
+    desk.write(recording_id, ("delete_requested", {}))
+    refused(desk.client.get(artifact["url"]), 410, "recording_deleted")
+    desk.as_who = bearer("viewer")
+    refused(desk.get(desk.url(recording_id, "/files/composition.mp4")), 410, "recording_deleted")
