@@ -1,0 +1,135 @@
+"""Bad input costs nobody else anything: the film comes, with everybody who can be shown, and says what is missing."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import av
+import pytest
+
+from callreel import keys
+from callreel.control import Control
+from callreel.errors import RenderFailed
+from callreel.model import Chunk
+from callreel.states import Status
+from callreel.storage.local import LocalStorage
+from tests.kit.build import STARTED_MS, ManualClock, NoObserver, build_recording
+from tests.kit.call_generator import generate_call
+from tests.kit.capture import Capture
+from tests.kit.detect import examine
+from tests.kit.line import Made, make_film, plan_now, settings_for
+from workers.advance import advance, store_plans
+from workers.jobs import bench as make_bench
+from workers.render import render_window
+
+
+@pytest.fixture(scope="module")
+def call() -> Capture:
+    return generate_call(seed=21, count=2, length_ms=9000)
+
+
+def add(root: Path, recording_id: str, who: str, blobs: list[bytes], mime_type: str = "video/webm") -> None:
+    """One more participant who uploads these bytes from the start on, and never says `complete`."""
+    storage = LocalStorage(root, fsync=False)
+    control = Control(storage, NoObserver(), ManualClock(STARTED_MS + 50))
+    control.put_track(recording_id, f"{who}-camera", who, who, "camera", "av", "")
+    for seq, data in enumerate(blobs):
+        chunk = Chunk(
+            participant_id=who,
+            track_id=f"{who}-camera",
+            seg=0,
+            seq=seq,
+            received_ms=STARTED_MS + 2000 * (seq + 1),
+            start_ms=STARTED_MS,
+            at_ms=STARTED_MS + 2000 * (seq + 1),
+            offset_ms=0,
+            err_ms=3,
+            sha256=sha256(data).hexdigest(),
+            size_bytes=len(data),
+        )
+        storage.put_if_absent(keys.chunk(recording_id, chunk), data)
+        if seq == 0:
+            storage.put_if_absent(keys.segment_head(recording_id, who, f"{who}-camera", 0), data)
+
+
+def others_are_unharmed(made: Made, call: Capture) -> None:
+    assert made.status is Status.COMPLETED
+    findings, _ = examine(made.film, call)
+    for name, found in findings.items():
+        assert found.heard[0] == found.heard[1], name
+        assert found.seen[0] == found.seen[1], name
+
+
+def gaps_of(made: Made, who: str) -> list[str]:
+    return [gap["reason"] for gap in made.manifest["gaps"] if gap["participantId"] == who]
+
+
+HOSTILE = {
+    "garbage": [bytes(range(256)) * 200, b"\xff" * 5000],
+    "playlist": [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"],
+    "empty header": [b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01" + b"\0" * 60],
+    "silence": [],
+}
+
+
+def test_garbage_playlists_and_silence_cost_the_others_nothing(data_dir: Path, redis_url: str, call: Capture) -> None:
+    recording_id = build_recording(data_dir, call)
+    for number, blobs in enumerate(HOSTILE.values()):
+        add(data_dir, recording_id, f"x{number}", blobs)
+    made = make_film(data_dir, redis_url, recording_id)
+    others_are_unharmed(made, call)
+    assert not made.manifest["complete"]
+    for number, name in enumerate(HOSTILE):
+        assert "unconfirmed" in gaps_of(made, f"x{number}"), name
+        if HOSTILE[name]:
+            assert "unreadable" in gaps_of(made, f"x{number}"), name
+
+
+def test_only_the_first_chunk_of_somebody(data_dir: Path, redis_url: str, call: Capture) -> None:
+    recording_id = build_recording(data_dir, call)
+    first = call.runs[0].chunks[0].data
+    add(data_dir, recording_id, "short", [first], call.runs[0].mime_type)
+    made = make_film(data_dir, redis_url, recording_id)
+    assert made.status is Status.COMPLETED
+    assert gaps_of(made, "short") == ["unconfirmed"]
+
+
+def test_mutated_media_end_within_their_bounds(data_dir: Path, redis_url: str, call: Capture) -> None:
+    """Bytes turned over in the middle of real chunks: whatever can be decoded is, nobody else is touched."""
+    recording_id = build_recording(data_dir, call)
+    run = next(run for run in call.runs if run.has_video)
+    blobs = []
+    for piece in run.chunks:
+        data = bytearray(piece.data)
+        for at in range(700 + piece.seq, len(data), 997):
+            data[at] ^= 0x5A
+        blobs.append(bytes(data))
+    add(data_dir, recording_id, "bent", blobs, run.mime_type)
+    made = make_film(data_dir, redis_url, recording_id)
+    assert made.status is Status.COMPLETED
+    with av.open(str(made.film)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 270
+
+
+def test_nothing_recorded_at_all_is_failed_with_no_media(data_dir: Path, redis_url: str) -> None:
+    storage = LocalStorage(data_dir, fsync=False)
+    clock = ManualClock(STARTED_MS)
+    control = Control(storage, NoObserver(), clock)
+    recording_id = control.start("call", "host", {}).recording_id
+    clock.at_ms += 5000
+    control.stop("call")
+    bench = make_bench(settings_for(data_dir, redis_url))
+    advance(bench, recording_id)
+    state = control.state(recording_id)
+    assert (state.status, state.error_code) == (Status.FAILED, "no_media")
+
+
+def test_a_window_whose_plan_was_changed_is_refused(data_dir: Path, redis_url: str, call: Capture) -> None:
+    recording_id = build_recording(data_dir, call)
+    bench = make_bench(settings_for(data_dir, redis_url))
+    key = store_plans(bench.storage, plan_now(bench, recording_id))[0]
+    path = data_dir / keys.window_plan(recording_id, key)
+    path.write_bytes(path.read_bytes().replace(b'"fps": 30', b'"fps": 25'))
+    with pytest.raises(RenderFailed, match="is not the one"):
+        render_window(bench.storage, bench.settings, recording_id, key)

@@ -1,0 +1,124 @@
+"""Scans of real media: what is found in a whole run is found in any part of it, at the same places."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from callreel import scans
+from callreel.model import Chunk
+from callreel.scans import RunScan
+from tests.kit.capture import Capture, Run, load_named
+from workers import containers, opus
+from workers.scan import runs, scan_run
+
+CAPTURES = ("duo-split", "trio-rejoin")
+
+
+def chunks_of(run: Run) -> list[Chunk]:
+    return [
+        Chunk(
+            participant_id=run.participant,
+            track_id=run.track_id,
+            seg=run.seg,
+            seq=piece.seq,
+            received_ms=0,
+            start_ms=0,
+            at_ms=0,
+            offset_ms=0,
+            err_ms=0,
+            sha256=sha256(piece.data).hexdigest(),
+            size_bytes=len(piece.data),
+        )
+        for piece in run.chunks
+    ]
+
+
+def whole(run: Run) -> RunScan:
+    return scan_run(chunks_of(run), run.data, None)
+
+
+@pytest.fixture(params=CAPTURES)
+def capture(request: pytest.FixtureRequest) -> Capture:
+    return load_named(request.param)
+
+
+def test_every_run_is_read_and_survives_storage(capture: Capture) -> None:
+    for run in capture.runs:
+        scan = whole(run)
+        assert scan.error == ""
+        assert (len(scan.video) > 0, len(scan.audio) > 0) == (run.has_video, run.has_audio)
+        again = scans.decode(scans.encode(scan))
+        assert (again.head, again.chunk_sha256, again.width_px) == (scan.head, scan.chunk_sha256, scan.width_px)
+        assert np.array_equal(again.video.pts_us, scan.video.pts_us)
+        assert np.array_equal(again.audio.to_byte, scan.audio.to_byte)
+
+
+def test_behind_a_missing_chunk_the_same_packets_are_found_at_the_same_places(capture: Capture) -> None:
+    for run in capture.runs:
+        scan, chunks = whole(run), chunks_of(run)
+        for first in (2, 3):
+            data = b"".join(piece.data for piece in run.chunks[first:])
+            tail = scan_run(chunks[first:], data, (scan.container, scan.head))
+            assert tail.error == ""
+            skipped = sum(piece.size_bytes for piece in chunks[:first])
+            for kind in ("video", "audio"):
+                part, full = getattr(tail, kind), getattr(scan, kind)
+                if not len(full):
+                    continue
+                assert len(part), (run.participant, kind)
+                assert np.array_equal(part.from_byte + skipped, full.from_byte[-len(part) :])
+                assert np.array_equal(part.pts_us, full.pts_us[-len(part) :])
+
+
+def test_a_segment_without_its_head_says_so(capture: Capture) -> None:
+    run = capture.runs[0]
+    scan = scan_run(chunks_of(run)[1:], b"".join(piece.data for piece in run.chunks[1:]), None)
+    assert "first chunk is missing" in scan.error
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x1a", b"#EXTM3U\nfile:///etc/passwd", bytes(range(256)) * 40, b"\0\0\0\x18ftyp"]
+)
+def test_what_is_no_media_is_told_and_not_raised(data: bytes) -> None:
+    chunk = chunks_of(load_named("duo-split").runs[0])[0]
+    scan = scan_run([chunk], data, None)
+    assert scan.error or not (len(scan.video) or len(scan.audio))
+
+
+def test_chunks_may_be_single_bytes() -> None:
+    """Chromium cuts headers anywhere; the first Blob has been seen to be one byte."""
+    run = next(run for run in load_named("duo-split").runs if run.kind == "audio")
+    pieces = [run.data[:1], run.data[1:2], run.data[2:300], run.data[300:]]
+    template = chunks_of(run)[0]
+    chunks = [
+        Chunk(**{**{n: getattr(template, n) for n in Chunk.__slots__}, "seq": seq, "size_bytes": len(piece)})
+        for seq, piece in enumerate(pieces)
+    ]
+    scan = scan_run(chunks, run.data, None)
+    assert len(scan.audio) == len(whole(run).audio)
+
+
+def test_starts_are_clusters_and_fragments(capture: Capture) -> None:
+    for run in capture.runs:
+        container = containers.container_of(run.data)
+        assert container is not None
+        marks = {"matroska": b"\x1f\x43\xb6\x75", "mp4": b"moof"}
+        found = containers.starts(container, run.data)
+        assert len(found) == run.data.count(marks[container])
+
+
+def test_runs_are_cut_where_a_chunk_is_missing() -> None:
+    chunks = chunks_of(load_named("duo-split").runs[0])
+    kept = [chunk for chunk in chunks if chunk.seq not in (2, 5, 6)]
+    assert [[chunk.seq for chunk in run] for run in runs(kept)] == [[0, 1], [3, 4], [7, 8, 9]]
+
+
+@pytest.mark.parametrize(
+    ("packet", "length_us"),
+    [(b"\xfc\xff\xfe", 20_000), (b"\x78", 20_000), (b"\x1b\x03", 180_000), (b"\xff\x03", 60_000), (b"", 0)],
+)
+def test_length_of_opus_packets(packet: bytes, length_us: int) -> None:
+    assert opus.duration_us(packet) == min(length_us, 120_000)
