@@ -3,111 +3,122 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import pytest
 
-from callreel import keys, repository
+from callreel import repository
 from callreel.control import Control
-from callreel.model import Recording
+from callreel.manifest import Build
+from callreel.model import Track
 from callreel.storage.local import LocalStorage
-from tests.kit.build import NoObserver, build_recording
-from tests.kit.capture import load_named
+from tests.kit.build import NoObserver, Place, build_recording
+from tests.kit.capture import Run, load_named
 from tests.kit.container import top_boxes
-from tests.kit.line import make_film, plan_now, settings_for
-from workers import export
-from workers.jobs import bench as make_bench
+from tests.kit.line import settings_for
+from workers import demux
+from workers.advance import plan
+from workers.export import TrackFile, plan_files, write_file
 
 
-def exported(root: Path, redis_url: str, recording_id: str) -> Recording:
-    bench = make_bench(settings_for(root, redis_url))
-    for participant_id, track_id in export.wanted(bench, recording_id):
-        export.export(bench, recording_id, participant_id, track_id)
-    return repository.load(bench.storage, recording_id)
+@dataclass(frozen=True)
+class Exported:
+    file: TrackFile
+    path: Path
+    duration_ms: int
 
 
-def path_of(root: Path, recording: Recording, name: str) -> Path:
-    artifact = next(a for a in recording.artifacts if a.name == name)
-    assert artifact.status == "ready", artifact.error
-    return root / keys.artifact(recording.recording_id, name, artifact.sha256)
+def export_all(root: Path, name: str, lose: tuple[Place, ...] = ()) -> tuple[Build, dict[str, Exported]]:
+    """The track files of a capture by their names; nothing is rendered for them."""
+    storage = LocalStorage(root, fsync=False)
+    recording_id = build_recording(storage, load_named(name), lose=lose)
+    build = plan(storage, settings_for(root, "redis://never-asked"), repository.load(storage, recording_id))
+    found = {}
+    for track in build.recording.tracks():
+        for number, file in enumerate(plan_files(build, track)):
+            path = root / f"{track.track_id}-{number}.{file.extension}"
+            found[file.name] = Exported(file, path, write_file(storage, build, track, file, path))
+    return build, found
 
 
-def decoded(path: Path, kind: str) -> list[float]:
-    """Times of all frames in seconds, every one of which must decode."""
-    with av.open(str(path)) as file:
-        stream = next(stream for stream in file.streams if stream.type == kind)
-        return [frame.time for packet in file.demux(stream) for frame in packet.decode()]  # type: ignore[union-attr]
+def packets(source: Path | bytes) -> list[tuple[bytes, Fraction, bool]]:
+    """(payload, time in s, key) of every packet, in the order of the file."""
+    with av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), "r") as file:
+        return [
+            (bytes(p), Fraction(p.pts or 0) * p.time_base, p.is_keyframe) for p in demux.packets(file, *file.streams)
+        ]
+
+
+def pictures(path: Path) -> int:
+    """How many pictures decode; the first that does not, raises."""
+    with av.open(str(path), "r") as file:
+        return sum(len(list(packet.decode())) for packet in file.demux(video=0))
 
 
 @pytest.mark.parametrize("name", ["duo-split", "trio-rejoin"])
-def test_every_track_becomes_a_playable_file(name: str, data_dir: Path, redis_url: str) -> None:
-    capture = load_named(name)
-    recording_id = build_recording(data_dir, capture, options={"preset": "480p"})
-    made = make_film(data_dir, redis_url, recording_id)
-    assert made.manifest["complete"]
-    recording = exported(data_dir, redis_url, recording_id)
-    for run in capture.runs:
-        ours = [a for a in recording.artifacts if a.name.startswith(f"tracks/{run.participant}/{run.track_id}")]
-        assert ours, run.track_id
-        for artifact in ours:
-            path = path_of(data_dir, recording, artifact.name)
-            with av.open(str(path)) as file:
-                length_s = (file.duration or 0) / 1e6
-                assert abs(length_s * 1000 - artifact.duration_ms) < 100, "the file knows its length"
-                file.seek(int(length_s / 2 * 1e6))  # cues, or an index
-                packet = next(packet for packet in file.demux() if packet.size)
-                assert packet.pts * packet.time_base > length_s / 2 - 5.1, "Matroska's Clusters of sound are 5 s long"
-            if artifact.name.endswith(".mp4"):
-                assert top_boxes(path)[:2] == ["ftyp", "moov"]
-            if run.has_video:
-                times = decoded(path, "video")
-                assert times == sorted(times)
+def test_every_track_becomes_a_playable_file(name: str, data_dir: Path) -> None:
+    build, found = export_all(data_dir, name)
+    assert build.timeline.gaps == ()
+    assert {item.file.track_id for item in found.values()} == {track.track_id for track in build.recording.tracks()}
+    for item in found.values():
+        with av.open(str(item.path), "r") as file:
+            length_s = (file.duration or 0) / 1e6
+            assert abs(length_s * 1000 - item.duration_ms) < 100, "the file knows its length"
+            file.seek(int(length_s / 2 * 1e6))  # needs cues, or an index
+            first = next(demux.packets(file, *file.streams))
+            assert Fraction(first.pts or 0) * first.time_base > length_s / 2 - 5.1, "Clusters of sound are 5 s long"
+        if item.file.extension == "mp4":
+            assert top_boxes(item.path)[:2] == ["ftyp", "moov"]
+        if item.file.mime_type.startswith("video/"):
+            assert pictures(item.path) > 100
 
 
-def test_the_copy_has_every_packet_of_its_segment(data_dir: Path, redis_url: str) -> None:
-    capture = load_named("duo-split")
-    recording_id = build_recording(data_dir, capture, options={"preset": "480p"})
-    make_film(data_dir, redis_url, recording_id)
-    recording = exported(data_dir, redis_url, recording_id)
-    for run in capture.runs:
-        path = path_of(data_dir, recording, f"tracks/{run.participant}/{run.track_id}.webm")
-        with av.open(str(path)) as file:
-            payloads = {bytes(packet) for packet in file.demux() if packet.size}
-        with av.open(str(path)) as file:
-            count = sum(1 for packet in file.demux() if packet.size)
-        with av.open(io.BytesIO(run.data)) as file:
-            raw = [bytes(packet) for packet in file.demux() if packet.size]
-        assert payloads <= set(raw)
-        assert len(raw) - count <= 3, "only what was recorded after stop may be missing"
+def test_the_copy_has_the_packets_of_its_segment(data_dir: Path) -> None:
+    _, found = export_all(data_dir, "duo-split")
+    for run in load_named("duo-split").runs:
+        item = found[f"tracks/{run.participant}/{run.track_id}.webm"]
+        copied, raw = [p[0] for p in packets(item.path)], [p[0] for p in packets(run.data)]
+        assert copied == raw[: len(copied)]
+        assert len(raw) - len(copied) <= 3, "only what was recorded after stop may be missing"
 
 
-def test_behind_a_gap_pictures_come_back_at_a_key_frame(data_dir: Path, redis_url: str) -> None:
-    capture = load_named("duo-split")
-    lost = [("alice", "camera", 0, 4), ("bob", "camera", 0, 3)]
-    recording_id = build_recording(data_dir, capture, lose=lost, options={"preset": "480p"})
-    make_film(data_dir, redis_url, recording_id)
-    recording = exported(data_dir, redis_url, recording_id)
-    build = plan_now(make_bench(settings_for(data_dir, redis_url)), recording_id)
+def test_behind_a_gap_pictures_come_back_at_a_key_frame(data_dir: Path) -> None:
+    build, found = export_all(data_dir, "duo-split", (("alice", "camera", 0, 4), ("bob", "camera", 0, 3)))
     for who in ("alice", "bob"):
-        path = path_of(data_dir, recording, f"tracks/{who}/{who}-camera.webm")
-        with av.open(str(path)) as file:
-            packets = [p for p in file.demux(video=0) if p.size]
-        steps = [(float((b.pts - a.pts) * b.time_base), b.is_keyframe) for a, b in pairwise(packets)]
-        wide = [key for step_s, key in steps if step_s > 0.5]
-        assert wide == [True], who
-        assert len(decoded(path, "video")) == len(packets), "no picture of it is garbage that fails to decode"
-        (gap,) = [gap for gap in build.timeline.gaps if gap.participant_id == who]
-        assert gap.reason == "lost"
+        path = found[f"tracks/{who}/{who}-camera.webm"].path
+        copied = packets(path)
+        behind = [later[2] for earlier, later in pairwise(copied) if later[1] - earlier[1] > Fraction(1, 2)]
+        assert behind == [True], who
+        assert pictures(path) == len(copied)
+        assert [gap.reason for gap in build.timeline.gaps if gap.participant_id == who] == ["lost"]
 
 
-def test_a_track_of_nothing_readable_has_no_file(data_dir: Path, redis_url: str) -> None:
-    capture = load_named("duo-split")
-    recording_id = build_recording(data_dir, capture, options={"preset": "480p"})
-    Control(LocalStorage(data_dir, fsync=False), NoObserver()).put_track(
-        recording_id, "empty", "alice", "Alice", "screen", "video", ""
-    )
-    make_film(data_dir, redis_url, recording_id)
-    names = [a.name for a in exported(data_dir, redis_url, recording_id).artifacts]
-    assert not any("empty" in name for name in names)
+def test_segments_share_a_file_where_one_header_serves_both(data_dir: Path) -> None:
+    build, _ = export_all(data_dir, "trio-rejoin")
+    carol = next(track for track in build.recording.tracks() if track.participant_id == "carol")
+    # her H.264 settings changed between the two
+    assert [file.segs for file in plan_files(build, carol)] == [(0,), (1,)]
+    assert [file.name.rsplit("/", 1)[1] for file in plan_files(build, carol)] == [
+        "carol-camera.mp4",
+        "carol-camera-1.mp4",
+    ]
+
+
+def test_a_track_of_nothing_readable_has_no_file(data_dir: Path) -> None:
+    storage = LocalStorage(data_dir, fsync=False)
+    recording_id = build_recording(storage, load_named("duo-split"))
+    control = Control(storage, NoObserver())
+    control.put_track(recording_id, "empty", "alice", "Alice", "screen", "video", "")
+    build = plan(storage, settings_for(data_dir, "redis://never-asked"), control.state(recording_id))
+    empty = build.recording.track("empty")
+    assert isinstance(empty, Track)
+    assert plan_files(build, empty) == []
+
+
+def test_the_kit_says_what_these_tests_stand_on() -> None:
+    runs: list[Run] = [run for run in load_named("duo-split").runs if run.kind == "video"]
+    assert [len(packets(run.data)) > 400 for run in runs] == [True, True]
