@@ -26,8 +26,8 @@ class Settings(BaseSettings):
     )
     cors_origins: str = Field("", description="Exact origins of pages that may call, separated by commas.")
     participants_watch: bool = Field(False, description="Participants may watch the files of their call's recordings.")
-    render: Literal["rolling", "after-stop"] = Field(
-        "after-stop", description="When windows are rendered. `rolling` is taken, and does nothing more yet."
+    render: Literal["after-stop"] = Field(
+        "after-stop", description="When windows are rendered. `rolling` comes with a later version and is refused."
     )
     fsync: Literal["always", "never"] = Field("always", description="`never` trades power-loss safety for speed.")
     drain_s: float = Field(15, ge=0, le=3600, description="How long stop waits for tracks that are still uploading.")

@@ -13,7 +13,7 @@ import structlog
 
 from callreel import journal, keys, repository
 from callreel.control import Control
-from callreel.errors import NoMedia
+from callreel.errors import CallreelError, NoMedia
 from callreel.journal import Draft
 from callreel.manifest import Build
 from callreel.model import Recording
@@ -126,6 +126,11 @@ def _objects(storage: Storage, build: Build) -> dict[str, str]:
     return found
 
 
+def give_up(bench: Bench, recording_id: str, error: CallreelError) -> None:
+    """No film will come of it: say so. What was uploaded stays, and a later version may make something of it."""
+    bench.control.append(recording_id, _failed(error))
+
+
 def _chunk_count(recording: Recording) -> int:
     return sum(len(segment.chunks) for track in recording.tracks() for segment in track.segments)
 
@@ -134,7 +139,7 @@ def _drained(state: Recording) -> Draft | None:
     return ("drained", {}) if state.status is Status.STOPPING else None
 
 
-def _failed(error: NoMedia) -> Callable[[Recording], Draft | None]:
+def _failed(error: CallreelError) -> Callable[[Recording], Draft | None]:
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
         if state.status is not Status.PROCESSING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callreel.control import Control
-from callreel.errors import ObjectMissing, RecordingDeleted, UnknownRecording
+from callreel.errors import ObjectMissing, RecordingDeleted, RenderFailed, UnknownRecording
 from callreel.index import Index
 from callreel.index import connect as connect_index
 from callreel.queue import Queue
@@ -16,6 +16,11 @@ from . import join as joining
 from . import render as rendering
 from .due import Due
 from .settings import require_worker
+
+#: A window is asked for so often (each time it is tried three times) before everybody in it becomes a card …
+_WITH_PICTURES = 2
+#: … and so often before its recording is given up. No recording may stay in a state for ever.
+_AT_ALL = 4
 
 #: A recording that is gone has no work left; that is an end, not an error.
 _GONE = (UnknownRecording, RecordingDeleted)
@@ -48,8 +53,14 @@ def advance(recording_id: str) -> None:
 def render(recording_id: str, key: str) -> None:
     require_worker()
     tools = bench()
+    attempts = tools.queue.attempts("render", recording_id, key)
     try:
-        rendering.render_window(tools.storage, tools.settings, recording_id, key)
+        cards_only = attempts > _WITH_PICTURES
+        rendering.render_window(tools.storage, tools.settings, recording_id, key, cards_only=cards_only)
+    except RenderFailed as error:
+        if attempts > _AT_ALL:
+            advancing.give_up(tools, recording_id, error)
+        raise
     except ObjectMissing:
         # the plan or a chunk of it was deleted since: whatever is still wanted will be planned anew
         tools.queue.advance(recording_id)

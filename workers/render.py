@@ -29,15 +29,24 @@ log = structlog.get_logger(__name__)
 Plan = dict[str, Any]
 
 
-def render_window(storage: Storage, settings: Settings, recording_id: str, key: str) -> bool:
-    """Make the window of a stored plan; False if it was there already. Raises `RenderFailed`."""
+def render_window(
+    storage: Storage, settings: Settings, recording_id: str, key: str, *, cards_only: bool = False
+) -> bool:
+    """Make the window of a stored plan; False if it was there already. Raises `RenderFailed`.
+
+    `cards_only` shows everybody as a card: the last resort for a window that failed again and again.
+    """
     if exists(storage, keys.window(recording_id, key)):
         return False
     stored = json.loads(storage.get(keys.window_plan(recording_id, key)))
     if sha256(canonical(stored["plan"])).hexdigest() != key:
         raise RenderFailed(f"the plan of window {key} is not the one that its key was made of")
+    plan, left_out = stored["plan"], []
+    if cards_only:
+        left_out = [_named(item, "video", "this window failed again and again") for item in plan["video"]]
+        plan = _without(plan, set(range(len(plan["video"]))))
     with tempfile.TemporaryDirectory(prefix="callreel-") as name:
-        target, left_out = render(storage, settings, recording_id, stored["plan"], stored["objects"], Path(name))
+        target = render(storage, settings, plan, stored["objects"], Path(name), left_out)
         if left_out:
             storage.put_if_absent(keys.window_note(recording_id, key), json.dumps({"leftOut": left_out}).encode())
         return storage.put_if_absent(keys.window(recording_id, key), target.read_bytes())
@@ -52,37 +61,55 @@ def exists(storage: Storage, key: str) -> bool:
 
 
 def render(
-    storage: Storage, settings: Settings, recording_id: str, plan: Plan, objects: dict[str, str], folder: Path
-) -> tuple[Path, list[dict[str, str]]]:
-    """Render a plan into a file in `folder`; also what had to be left out, and why."""
-    left_out: list[dict[str, str]] = []
-    inputs: list[Path] = []
+    storage: Storage,
+    settings: Settings,
+    plan: Plan,
+    objects: dict[str, str],
+    folder: Path,
+    left_out: list[dict[str, str]],
+) -> Path:
+    """Render a plan into a file in `folder`; what had to be left out, and why, is added to `left_out`."""
+    inputs = [folder / f"video{index}.bin" for index in range(len(plan["video"]))]
+    unreadable: dict[int, str] = {}
     for index, item in enumerate(plan["video"]):
-        inputs.append(folder / f"video{index}.bin")
-        inputs[-1].write_bytes(read_input(storage, item, objects))
-    pictures = _pictures(settings, plan, inputs, folder, left_out)
+        try:
+            inputs[index].write_bytes(read_input(storage, item, objects))
+        except MediaUnreadable as error:
+            unreadable[index] = error.detail
+    left_out += [_named(plan["video"][index], "video", reason) for index, reason in unreadable.items()]
+    pictures = _pictures(settings, _without(plan, set(unreadable)), inputs, folder, left_out)
     from_sample, to_sample = mux.sound_span(plan)
     profile = plan["profile"]
-    mixed, failed = sound.mix(
-        [(item, read_input(storage, item, objects)) for item in plan["audio"]],
-        from_sample,
-        to_sample,
-        profile["audio_rate_hz"],
-        profile["audio_channels"],
-    )
-    left_out += [_named(plan["audio"][index], "audio", reason) for index, reason in failed]
+    heard = []
+    for item in plan["audio"]:
+        try:
+            heard.append((item, read_input(storage, item, objects)))
+        except MediaUnreadable as error:
+            left_out.append(_named(item, "audio", error.detail))
+    mixed, failed = sound.mix(heard, from_sample, to_sample, profile["audio_rate_hz"], profile["audio_channels"])
+    left_out += [_named(heard[index][0], "audio", reason) for index, reason in failed]
     target = folder / "window.mp4"
     mux.write_window(plan, pictures, mixed, target)
-    return target, left_out
+    return target
 
 
 def read_input(storage: Storage, item: dict[str, Any], objects: dict[str, str]) -> bytes:
-    """The head of an input's segment and the bytes that the plan names, as one readable piece."""
-    chunks = b"".join(storage.get(objects[digest]) for digest in item["chunks"])
+    """The head of an input's segment and the bytes that the plan names, as one readable piece.
+
+    Raises `MediaUnreadable` where the storage no longer has the bytes that were once acknowledged.
+    """
+    chunks = b"".join(_checked(storage, objects, digest) for digest in item["chunks"])
     from_byte, to_byte = item["bytes"]
     if item["seq"] == 0 and from_byte == 0:  # the head is there by itself
         return chunks[:to_byte]
-    return storage.get(objects[item["head"]]) + chunks[from_byte:to_byte]
+    return _checked(storage, objects, item["head"]) + chunks[from_byte:to_byte]
+
+
+def _checked(storage: Storage, objects: dict[str, str], digest: str) -> bytes:
+    data = storage.get(objects[digest])
+    if sha256(data).hexdigest() != digest:
+        raise MediaUnreadable(f"the stored bytes of {objects[digest]} are not those that were uploaded")
+    return data
 
 
 def _pictures(settings: Settings, plan: Plan, inputs: list[Path], folder: Path, left_out: list[dict[str, str]]) -> Path:
@@ -99,7 +126,7 @@ def _pictures(settings: Settings, plan: Plan, inputs: list[Path], folder: Path, 
     try:
         return attempt(plan)
     except RenderFailed as error:
-        broken = [index for index in range(len(inputs)) if not _decodes(settings, plan, inputs, index)]
+        broken = [index for index in _shown(plan) if not _decodes(settings, plan, inputs, index)]
         log.warning("window without some tracks", k=plan["k"], broken=broken, reason=error.detail[-300:])
         if not broken:
             raise
@@ -118,8 +145,15 @@ def _decodes(settings: Settings, plan: Plan, inputs: list[Path], index: int) -> 
     return True
 
 
+def _shown(plan: Plan) -> list[int]:
+    """The video inputs that a tile shows."""
+    return sorted({tile["input"] for piece in plan["slices"] for tile in piece["tiles"] if "input" in tile})
+
+
 def _without(plan: Plan, broken: set[int]) -> Plan:
     """The plan with cards where broken inputs would be shown."""
+    if not broken:
+        return plan
     changed = deepcopy(plan)
     for piece in changed["slices"]:
         for tile in piece["tiles"]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import av
 import pytest
+from redis import Redis
 
-from callreel import keys
+from callreel import keys, repository
 from callreel.control import Control
 from callreel.errors import RenderFailed
 from callreel.model import Chunk
@@ -19,6 +20,7 @@ from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture
 from tests.kit.detect import examine
 from tests.kit.line import Made, make_film, plan_now, settings_for
+from workers import jobs
 from workers.advance import advance, store_plans
 from workers.jobs import bench as make_bench
 from workers.render import render_window
@@ -133,3 +135,55 @@ def test_a_window_whose_plan_was_changed_is_refused(data_dir: Path, redis_url: s
     path.write_bytes(path.read_bytes().replace(b'"fps": 30', b'"fps": 25'))
     with pytest.raises(RenderFailed, match="is not the one"):
         render_window(bench.storage, bench.settings, recording_id, key)
+
+
+def test_bytes_that_rotted_in_the_storage_are_noticed_and_left_out(
+    data_dir: Path, redis_url: str, call: Capture
+) -> None:
+    recording_id = build_recording(data_dir, call)
+    make = plan_now(make_bench(settings_for(data_dir, redis_url)), recording_id)
+    (chunk, *_) = [c for c in repository.read_chunks(LocalStorage(data_dir), recording_id) if c.seq == 1]
+    path = data_dir / keys.chunk(recording_id, chunk)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    made = make_film(data_dir, redis_url, recording_id)
+    assert made.status is Status.COMPLETED
+    assert made.window_keys == [window.key for window in make.windows]
+    assert {item["participantId"] for item in made.manifest["leftOut"]} == {chunk.participant_id}
+    assert "not those that were uploaded" in made.manifest["leftOut"][0]["reason"]
+
+
+def test_the_last_resort_is_a_window_of_cards_with_everybodys_sound(
+    data_dir: Path, redis_url: str, call: Capture
+) -> None:
+    recording_id = build_recording(data_dir, call)
+    bench = make_bench(settings_for(data_dir, redis_url))
+    for key in store_plans(bench.storage, plan_now(bench, recording_id)):
+        assert render_window(bench.storage, bench.settings, recording_id, key, cards_only=True)
+    made = make_film(data_dir, redis_url, recording_id)
+    findings, _ = examine(made.film, call)
+    for name, found in findings.items():
+        assert found.heard[0] == found.heard[1], name
+        assert found.seen[0] == 0, name
+    assert {item["participantId"] for item in made.manifest["leftOut"]} == set(findings)
+
+
+def test_a_recording_that_cannot_be_rendered_is_given_up_and_says_so(
+    data_dir: Path, redis_url: str, call: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ffmpeg that always fails: the recording ends as failed, and its chunks are still there."""
+    recording_id = build_recording(data_dir, call)
+    monkeypatch.setenv("CALLREEL_STORAGE", f"file://{data_dir}")
+    monkeypatch.setenv("CALLREEL_REDIS_URL", redis_url)
+    monkeypatch.setenv("CALLREEL_FFMPEG", "/bin/false")
+    tools = make_bench()
+    advance(tools, recording_id)
+    key = store_plans(tools.storage, plan_now(tools, recording_id))[0]
+    with Redis.from_url(redis_url) as client:
+        client.set(f"callreel:attempts:render:{recording_id}:{key}", 5)
+    with pytest.raises(RenderFailed):
+        jobs.render(recording_id, key)
+    state = tools.control.state(recording_id)
+    assert (state.status, state.error_code) == (Status.FAILED, "render_failed")
+    assert len(repository.read_chunks(tools.storage, recording_id)) == sum(len(run.chunks) for run in call.runs)
