@@ -28,13 +28,14 @@ _FRAGMENT = "frag_custom+empty_moov+default_base_moof+negative_cts_offsets+skip_
 
 
 def sound_frames(plan: dict[str, Any]) -> tuple[int, int]:
-    """The film's AAC frames [first, end) that belong to a window; the last window takes a begun frame whole."""
+    """The film's AAC frames [first, end) that belong to a window; a frame that the last one only begins is left out,
+    so that a film is as long as its pictures and not up to 21 ms longer."""
     fps, rate_hz = plan["profile"]["fps"], plan["profile"]["audio_rate_hz"]
 
-    def up(pictures: int) -> int:
-        return -int(-pictures * rate_hz // (fps * AAC_FRAME))
+    def whole(pictures: int) -> int:
+        return int(pictures * rate_hz // (fps * AAC_FRAME))
 
-    return up(plan["firstPicture"]), up(plan["firstPicture"] + plan["pictures"])
+    return whole(plan["firstPicture"]), whole(plan["firstPicture"] + plan["pictures"])
 
 
 def sound_span(plan: dict[str, Any]) -> tuple[int, int]:
