@@ -19,24 +19,41 @@ from .containers import DEMUXERS
 
 Plan = dict[str, Any]
 
+#: What browsers record may be full range, and in the colours of PAL; a film is what players expect of HD.
+_COLOURS = {"out_range": "tv", "out_color_matrix": "bt709"}
+
 
 def render_pictures(
     plan: Plan, inputs: list[Path], folder: Path, *, threads: int, timeout_s: float, configured: str = ""
 ) -> Path:
     """Encode a window's pictures as H.264 in a NUT file; returns its path. Raises `RenderFailed`."""
+    draw_stills(plan, folder)
+    target = folder / "pictures.nut"
+    runner.run(plan_pictures(plan, inputs, folder, target, threads), timeout_s=timeout_s, configured=configured)
+    return target
+
+
+def draw_stills(plan: Plan, folder: Path) -> None:
+    """Put the canvas of every slice and the labels where `film` reads them."""
     width_px, height_px = plan["profile"]["width_px"], plan["profile"]["height_px"]
     for number, piece in enumerate(plan["slices"]):
         (folder / f"canvas{number}.png").write_bytes(canvas.canvas_png(piece["tiles"], width_px, height_px))
     for text, tile_width_px, tile_height_px in _labels(plan):
         path = _label_path(folder, plan, text, tile_width_px, tile_height_px)
         path.write_bytes(cards.label_png(text, tile_width_px, tile_height_px))
-    target = folder / "pictures.nut"
-    runner.run(plan_pictures(plan, inputs, folder, target, threads), timeout_s=timeout_s, configured=configured)
-    return target
 
 
 def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for a window. Pure."""
+    output = ffmpeg.output(film(plan, inputs, folder, threads), runner.named(target), **encoder(plan, threads), f="nut")
+    # sizes that change in mid-stream must not tear the graph down: it would begin to count pictures anew
+    output = output.global_args("-copyts", "-filter_complex_threads", str(threads))
+    compiled: list[str] = ffmpeg.compile(output, cmd="ffmpeg")[1:]
+    return compiled
+
+
+def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
+    """The pictures of a window as a stream of ffmpeg-python. Pure."""
     fps = plan["profile"]["fps"]
     uses = Counter(tile["input"] for piece in plan["slices"] for tile in piece["tiles"] if "input" in tile)
     sources = {index: _source(inputs[index], plan["video"][index], uses[index], threads) for index in sorted(uses)}
@@ -45,7 +62,7 @@ def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, th
     for number, piece in enumerate(plan["slices"]):
         picture = (
             ffmpeg.input(runner.named(folder / f"canvas{number}.png"), f="image2", framerate=fps)
-            .filter("scale", out_range="tv", out_color_matrix="bt709")  # PNG is RGB; left alone it becomes full range
+            .filter("scale", **_COLOURS)  # PNG is RGB; left alone it becomes full range
             .filter("format", "yuv420p")
             .filter("loop", loop=-1, size=1, start=0)
             .filter("setpts", f"N/({fps}*TB)")
@@ -66,12 +83,7 @@ def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, th
         # overlay goes on for as long as anything below or above it does; the canvas alone says how long that is
         picture = picture.filter("trim", end_frame=piece["pictures"]).filter("settb", f"1/{fps}")
         pieces.append(picture.filter("setsar", "1"))
-    film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
-    output = ffmpeg.output(film, runner.named(target), **_encoder(plan, threads))
-    # sizes that change in mid-stream must not tear the graph down: it would begin to count pictures anew
-    output = output.global_args("-copyts", "-filter_complex_threads", str(threads))
-    compiled: list[str] = ffmpeg.compile(output, cmd="ffmpeg")[1:]
-    return compiled
+    return ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
 
 
 def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[Any]:
@@ -105,6 +117,7 @@ def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
             force_original_aspect_ratio="decrease",
             force_divisible_by=2,
             eval="frame",
+            **_COLOURS,
         )
         .filter(
             "pad",
@@ -122,7 +135,7 @@ def _over(below: Any, above: Any, x: int | str, y: int | str) -> Any:
     return ffmpeg.overlay(below, above, x=x, y=y, eof_action="repeat")
 
 
-def _encoder(plan: Plan, threads: int) -> dict[str, Any]:
+def encoder(plan: Plan, threads: int) -> dict[str, Any]:
     """Everything that shapes the init segment is fixed by the profile; only the search preset may ever change."""
     profile = plan["profile"]
     fps, gop = profile["fps"], profile["fps"] * 2
@@ -136,6 +149,10 @@ def _encoder(plan: Plan, threads: int) -> dict[str, Any]:
         "profile:v": "high",
         "level": profile["level"],
         "pix_fmt": "yuv420p",
+        "color_range": "tv",
+        "colorspace": "bt709",
+        "color_primaries": "bt709",
+        "color_trc": "bt709",
         "crf": profile["crf"],
         "maxrate": f"{profile['video_bitrate_kbps']}k",
         "bufsize": f"{2 * profile['video_bitrate_kbps']}k",
@@ -148,7 +165,6 @@ def _encoder(plan: Plan, threads: int) -> dict[str, Any]:
         "force_key_frames": ",".join(starts),  # a new layout begins with a whole picture
         "fps_mode": "passthrough",
         "frames:v": plan["pictures"],
-        "f": "nut",
     }
 
 

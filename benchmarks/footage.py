@@ -1,0 +1,219 @@
+"""Four people in front of cameras, for a minute: moving pictures with a camera's noise, and sound that comes like speech.
+
+Encoded and cut as browsers do it: VP8 as a real-time encoder makes it, a key frame each 3.3 s, Opus beside it, one
+recorder per track. Encoding takes minutes, so what was made is kept in the folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.kit.capture import Capture, CapturedChunk, Run
+
+VERSION = 1  #: of what is made here; another one is made anew
+PEOPLE = ("alice", "bob", "carol", "dave")
+EPOCH_MS = 1_790_000_000_000
+WIDTH_PX, HEIGHT_PX, FPS = 1280, 720, 30
+RATE_HZ = 48_000
+_TIMESLICE_MS = 2000
+_AFTER_STOP_MS = 60  #: recorders stop a little after the host has pressed stop
+#: what Chromium's encoder is told for a camera of 720p: 2.5 Mbit/s, real time, a key frame each 100 pictures. Below zero
+#: the speed is that one; above, libvpx looks at the clock, and a busy machine would make other footage.
+_VP8 = {"deadline": "realtime", "cpu-used": "-8", "lag-in-frames": "0", "g": "100", "static-thresh": "0"}
+_VP8_BPS, _OPUS_BPS = 2_500_000, 64_000
+_MS = Fraction(1, 1000)
+
+Plane = NDArray[np.uint8]
+
+
+class _Tape:
+    """Takes what a muxer writes; cannot be sought in, as a live stream cannot."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, piece: bytes) -> int:
+        self.data += piece
+        return len(piece)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    index: int
+    kind: str  #: 'camera' or 'microphone'
+    length_ms: int
+    target: Path
+
+
+def capture(length_ms: int, folder: Path | None = None) -> Capture:
+    """The call, with a camera and a microphone of each; made where it is not there yet."""
+    folder = folder or Path(tempfile.gettempdir()) / f"callreel-footage-{VERSION}"
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        _Job(index=index, kind=kind, length_ms=length_ms, target=folder / f"{name}-{kind}-{length_ms}.webm")
+        for kind in ("camera", "microphone")
+        for index, name in enumerate(PEOPLE)
+    ]
+    todo = [job for job in jobs if not job.target.with_suffix(".json").exists()]
+    if todo:
+        print(f"encoding {len(todo)} tracks of {length_ms / 1000:.0f} s into {folder}, once", flush=True)
+        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+            list(pool.map(_make, todo))
+    return Capture(
+        name="benchmark",
+        true_epoch_ms=EPOCH_MS,
+        length_ms=length_ms,
+        runs=tuple(_run(job) for job in jobs),
+        floor_ms={},
+    )
+
+
+def files(length_ms: int, folder: Path | None = None) -> list[tuple[Path, Path]]:
+    """Camera and microphone of everybody, as whole files."""
+    folder = folder or Path(tempfile.gettempdir()) / f"callreel-footage-{VERSION}"
+    return [(folder / f"{n}-camera-{length_ms}.webm", folder / f"{n}-microphone-{length_ms}.webm") for n in PEOPLE]
+
+
+def _run(job: _Job) -> Run:
+    data = job.target.read_bytes()
+    chunks, begin = [], 0
+    for seq, (at_ms, size) in enumerate(json.loads(job.target.with_suffix(".json").read_text())):
+        chunks.append(CapturedChunk(seq=seq, delivered_client_ms=EPOCH_MS + at_ms, data=data[begin : begin + size]))
+        begin += size
+    camera = job.kind == "camera"
+    return Run(
+        participant=PEOPLE[job.index],
+        track=job.kind,
+        seg=0,
+        has_audio=not camera,
+        has_video=camera,
+        mime_type="video/webm;codecs=vp8" if camera else "audio/webm;codecs=opus",
+        rgb=None,
+        tone_hz=None,
+        clock_skew_ms=0,
+        start_client_ms=EPOCH_MS,
+        stop_client_ms=EPOCH_MS + job.length_ms + _AFTER_STOP_MS,
+        chunks=tuple(chunks),
+    )
+
+
+def _make(job: _Job) -> None:
+    tape, marks = _Tape(), [(0.0, 0)]
+    with av.open(tape, "w", format="webm", options={"live": "1", "cluster_time_limit": "900"}) as file:
+        packets = _camera(file, job) if job.kind == "camera" else _microphone(file, job)
+        for packet in packets:
+            at_ms = float((packet.pts or 0) * (packet.time_base or _MS) * 1000)
+            file.mux(packet)
+            if len(tape.data) > marks[-1][1]:
+                marks.append((at_ms, len(tape.data)))
+    times, sizes = zip(*marks, strict=True)
+    borders = range(_TIMESLICE_MS, job.length_ms, _TIMESLICE_MS)
+    ends = [int(np.interp(at, times, sizes)) for at in borders] + [len(tape.data)]
+    delivered = [*(at + 60 for at in borders), job.length_ms + _AFTER_STOP_MS]
+    cut = [[at, end - begin] for at, begin, end in zip(delivered, [0, *ends], ends, strict=False)]
+    job.target.write_bytes(tape.data)
+    job.target.with_suffix(".json").write_text(json.dumps(cut))
+
+
+def _camera(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet[Any]]:
+    stream = file.add_stream("libvpx", rate=FPS, options=_VP8)
+    assert isinstance(stream, av.VideoStream)
+    stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+    stream.bit_rate = _VP8_BPS
+    stream.time_base = stream.codec_context.time_base = _MS
+    dice = np.random.default_rng(job.index)
+    picture = _Picture(dice)
+    for number in range((job.length_ms + _AFTER_STOP_MS) * FPS // 1000):
+        frame = av.VideoFrame.from_ndarray(picture.at(number / FPS), format="yuv420p")
+        # a camera's jitter
+        frame.pts, frame.time_base = round(number * 1000 / FPS + (dice.uniform(-3, 3) if number else 0)), _MS
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+class _Picture:
+    """Somebody who talks before a bookshelf: head and shoulders sway, the light is steady, the sensor is noisy."""
+
+    def __init__(self, dice: np.random.Generator) -> None:
+        self._dice = dice
+        self._room = _texture(dice, HEIGHT_PX, WIDTH_PX, 110, 34)
+        self._phases = dice.uniform(0, 2 * math.pi, 4)
+        rows, columns = np.mgrid[0:620, 0:560].astype(np.float32)
+        head = ((columns - 280) / 130) ** 2 + ((rows - 190) / 175) ** 2 < 1
+        body = ((columns - 280) / 270) ** 2 + ((rows - 640) / 270) ** 2 < 1
+        self._shape = head | body
+        self._skin = np.where(head, _texture(dice, 620, 560, 165, 16), _texture(dice, 620, 560, 70, 22)).astype(np.uint8)
+        self._noise = dice.normal(0, 2.2, (4, HEIGHT_PX, WIDTH_PX)).astype(np.int8)
+        self._colours = np.full((HEIGHT_PX // 2, WIDTH_PX), 128, np.uint8)
+        self._colours += (self._room[::2] // 16).astype(np.uint8)
+
+    def at(self, second: float) -> Plane:
+        """The planes of 4:2:0, one below the other."""
+        a, b, c, d = self._phases
+        x = 360 + int(22 * math.sin(1.1 * second + a) + 7 * math.sin(3.7 * second + b))
+        y = 80 + int(9 * math.sin(1.7 * second + c) + 4 * math.sin(5.3 * second + d))
+        light = self._room.copy()
+        np.copyto(light[y : y + 620, x : x + 560], self._skin, where=self._shape)
+        mouth = int(14 + 12 * abs(math.sin(9 * second)) * (math.sin(0.8 * second) > -0.4))
+        light[y + 275 : y + 275 + mouth, x + 240 : x + 320] = 60
+        grain = np.roll(self._noise[self._dice.integers(4)], int(self._dice.integers(HEIGHT_PX)), axis=0)
+        light = (light.astype(np.int16) + grain).astype(np.uint8)
+        return np.concatenate((light, self._colours.reshape(HEIGHT_PX // 2, WIDTH_PX)))
+
+
+def _texture(dice: np.random.Generator, height: int, width: int, mean: float, contrast: float) -> Plane:
+    """Detail of every size, the finer the fainter, as in photographs."""
+    found = np.zeros((height, width), np.float32)
+    for octave in range(2, 8):
+        cells = 1 << octave
+        coarse = dice.standard_normal((cells + 1, cells + 1)).astype(np.float32)
+        rows, columns = np.linspace(0, cells, height), np.linspace(0, cells, width)
+        i, j = np.minimum(rows.astype(int), cells - 1), np.minimum(columns.astype(int), cells - 1)
+        u, v = (rows - i)[:, None], (columns - j)[None, :]
+        upper = coarse[i][:, j] * (1 - v) + coarse[i][:, j + 1] * v
+        lower = coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v
+        found += (upper * (1 - u) + lower * u) / octave
+    found *= contrast / float(found.std())
+    return np.clip(found + mean, 24, 228).astype(np.uint8)
+
+
+def _microphone(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet[Any]]:
+    stream = file.add_stream("libopus", rate=RATE_HZ, options={"application": "voip"})
+    assert isinstance(stream, av.AudioStream)
+    stream.layout, stream.bit_rate = "mono", _OPUS_BPS
+    sound = _speech(job)
+    size, first = RATE_HZ // 50, None
+    for begin in range(0, len(sound) - size, size):
+        frame = av.AudioFrame.from_ndarray(sound[None, begin : begin + size], format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, begin, Fraction(1, RATE_HZ)
+        for packet in stream.encode(frame):
+            # The encoder stamps its own delay as negative time; recorders of browsers begin at zero or later.
+            first = packet.pts or 0 if first is None else first
+            packet.pts = packet.dts = (packet.pts or 0) - first
+            yield packet
+
+
+def _speech(job: _Job) -> NDArray[np.float32]:
+    """A voice: harmonics of a wandering pitch, four syllables a second, pauses between phrases, a little breath."""
+    dice = np.random.default_rng(100 + job.index)
+    at = np.arange((job.length_ms + _AFTER_STOP_MS) * RATE_HZ // 1000) / RATE_HZ
+    pitch_hz = (110, 205, 180, 125)[job.index] * (1 + 0.06 * np.sin(2 * np.pi * 0.7 * at + job.index))
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / RATE_HZ
+    voice = sum(np.sin(n * phase) / n**1.2 for n in range(1, 16))
+    syllables = np.clip(np.sin(2 * np.pi * 4.1 * at) + 0.4, 0, 1)
+    phrases = np.sin(2 * np.pi * at / (5 + job.index) + 1.7 * job.index) > -0.2
+    breath = dice.standard_normal(len(at)) * 0.02
+    return (0.12 * (voice * syllables * phrases + breath)).astype(np.float32)
