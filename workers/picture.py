@@ -81,9 +81,10 @@ def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
                 label = ffmpeg.input(runner.named(path), f="image2", framerate=fps)
                 picture = _over(picture, label, tile["x"], f"{tile['y']}+{tile['height']}-h")
         # overlay goes on for as long as anything below or above it does; the canvas alone says how long that is
-        picture = picture.filter("trim", end_frame=piece["pictures"]).filter("settb", f"1/{fps}")
-        pieces.append(picture.filter("setsar", "1"))
-    return ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
+        pieces.append(picture.filter("trim", end_frame=piece["pictures"]).filter("setsar", "1"))
+    film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
+    # concat gives a slice of one picture no length, so times are counted anew behind it
+    return film.filter("settb", f"1/{fps}").filter("setpts", "N")
 
 
 def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[Any]:
@@ -141,7 +142,7 @@ def encoder(plan: Plan, threads: int) -> dict[str, Any]:
     fps, gop = profile["fps"], profile["fps"] * 2
     starts, first = [], 0
     for piece in plan["slices"]:
-        starts.append(f"{first / fps:.6f}")
+        starts.append(f"{max(0, first - 0.5) / fps:.6f}")  # before the picture: one that is late by rounding is missed
         first += piece["pictures"]
     return {
         "c:v": "libx264",
