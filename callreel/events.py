@@ -12,6 +12,7 @@ from typing import Any
 
 from .journal import Fact, apply, fold
 from .model import Recording
+from .states import ACTIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,12 @@ def _plain(event_type: str) -> Callable[[Recording, Fact], Told]:
 def _track_added(before: Recording, fact: Fact) -> Told:
     who = {"participantId": fact.data["participantId"], "name": fact.data["name"]}
     what = {"trackId": fact.data["trackId"], "source": fact.data["source"], "kind": fact.data["kind"]}
-    known = any(p.participant_id == who["participantId"] for p in before.participants)
-    return [*([] if known else [("participantjoined", who)]), ("trackstarted", {**who, **what})]
+    # who has completed every track has left, and comes back with a new one
+    there = any(
+        p.participant_id == who["participantId"] and not all(track.complete for track in p.tracks)
+        for p in before.participants
+    )
+    return [*([] if there else [("participantjoined", who)]), ("trackstarted", {**who, **what})]
 
 
 def _track_completed(before: Recording, fact: Fact) -> Told:
@@ -45,7 +50,8 @@ def _track_completed(before: Recording, fact: Fact) -> Told:
     owner = next(p for p in before.participants if p.participant_id == track.participant_id)
     who = {"participantId": owner.participant_id, "name": owner.name}
     told: Told = [("trackcompleted", {**who, "trackId": track.track_id})]
-    if all(t.complete or t.track_id == track.track_id for t in owner.tracks):
+    # after stop everybody completes; that is the end of the recording, not somebody leaving
+    if before.status in ACTIVE and all(t.complete or t.track_id == track.track_id for t in owner.tracks):
         told.append(("participantleft", who))
     return told
 

@@ -145,6 +145,7 @@ def _track_added(state: Recording, fact: Fact) -> Recording:
         source=data["source"],
         kind=data["kind"],
         label=data["label"],
+        announced_ms=fact.at_ms,
     )
     known = [p for p in state.participants if p.participant_id == track.participant_id]
     if not known:
@@ -192,9 +193,7 @@ def _artifact(state: Recording, fact: Fact) -> Recording:
 
 def _with_participant(state: Recording, changed: Participant) -> Recording:
     same = changed.participant_id
-    return replace(
-        state, participants=tuple(changed if p.participant_id == same else p for p in state.participants)
-    )
+    return replace(state, participants=tuple(changed if p.participant_id == same else p for p in state.participants))
 
 
 def _with_artifact(state: Recording, item: dict[str, Any]) -> Recording:

@@ -67,8 +67,15 @@ class Track:
     source: Source
     kind: Kind
     label: str = ""
+    announced_ms: int = 0
     complete: bool = False  #: the client said that all of it was sent
     segments: tuple[Segment, ...] = ()  #: in order of seg
+
+    @property
+    def heard_ms(self) -> int:
+        """When the track was last heard of: its announcement or its latest chunk, the server's clock."""
+        received = [chunk.received_ms for segment in self.segments for chunk in segment.chunks]
+        return max([self.announced_ms, *received])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,6 +169,8 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
 
 def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str, Any]:
     """Which bytes an input consists of: the run's head, and a range of the chunks that hold it."""
+    if not len(run.starts):  # one file without parts, its index perhaps at its end: all of it or nothing
+        from_byte, to_byte = 0, sum(run.chunk_bytes)
     a, b = run.chunks_of(from_byte, to_byte)
     skipped = sum(run.chunk_bytes[:a])
     return {

@@ -100,12 +100,17 @@ def store_plans(storage: Storage, build: Build) -> list[str]:
 
 
 def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
-    """Everybody said that all was sent and it is here, or the time to wait for it is over."""
+    """Everybody who was heard lately said that all was sent and it is here, or the time to wait for it is over.
+
+    Who had been silent for as long as we would wait is not waited for: that browser is gone, and may come back late.
+    """
     if recording.stopped_ms is None:
         return False
-    waited = now_ms >= recording.stopped_ms + settings.drain_s * 1000
-    return waited or all(
-        track.complete and not any(segment.missing() for segment in track.segments) for track in recording.tracks()
+    patience_ms = settings.drain_s * 1000
+    return now_ms >= recording.stopped_ms + patience_ms or all(
+        (track.complete and not any(segment.missing() for segment in track.segments))
+        or track.heard_ms < recording.stopped_ms - patience_ms
+        for track in recording.tracks()
     )
 
 

@@ -1,7 +1,7 @@
 """Just enough of container formats to know where reading may begin. Bytes in, positions out; no decoding.
 
 Matroska and WebM: a Cluster (RFC 9559, section 5.1.3) whose first child is its Timestamp. Fragmented MP4: a `moof`
-box whose first child is `mfhd` (ISO/IEC 14496-12, 8.8.4). Ogg: a page (RFC 3533, section 6).
+box whose first child is `mfhd` (ISO/IEC 14496-12, 8.8.4). Ogg and MP4 without fragments are read from their beginning.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ _CLUSTER = re.compile(
     re.DOTALL,
 )
 _MOOF = re.compile(b"[\x00-\xff]{4}moof\x00\x00\x00\x10mfhd", re.DOTALL)
-_PAGE = re.compile(b"OggS\x00", re.DOTALL)
-
-_STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOOF, "ogg": _PAGE}
+_STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOOF}
 
 #: container → the demuxer's name for PyAV and ffmpeg, always forced, so that no other parser ever sees the bytes
 DEMUXERS: dict[Container, str] = {"matroska": "matroska", "mp4": "mp4", "ogg": "ogg"}
@@ -44,8 +42,14 @@ def container_of(data: bytes) -> Container | None:
 
 
 def starts(container: Container, data: bytes) -> list[int]:
-    """Positions at which reading may begin, given the head before them."""
-    return [match.start() for match in _STARTS[container].finditer(data)]
+    """Positions at which reading may begin, given the head before them; none where only the whole can be read."""
+    pattern = _STARTS.get(container)
+    return [match.start() for match in pattern.finditer(data)] if pattern else []
+
+
+def has_parts(container: Container, head: bytes) -> bool:
+    """Is a file that begins so made to be continued? Fragmented MP4 says so by `mvex` (ISO/IEC 14496-12, 8.8.1)."""
+    return container == "matroska" or (container == "mp4" and b"mvex" in head)
 
 
 def media_end(container: Container, data: bytes, position: int, size_bytes: int) -> int:

@@ -2,7 +2,8 @@
 
 A file begins with its track's first packet, and times in it run on through gaps, as on the recording's clock; the
 manifest tells where it begins. Segments share a file where their codecs and settings are the same; those that differ
-from the ones before them (another camera in H.264) begin a file of their own, named `<trackId>-<seg>`.
+from the ones before them (another camera in H.264) begin a file of their own, named `<trackId>.<seg>`, for no id has a
+dot in it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def plan_files(build: Build, track: Track) -> list[TrackFile]:
     for number, (kind, segs) in enumerate(groups):
         codecs = {codec for codec in kind[:2] if codec}
         extension = "webm" if codecs <= _WEBM else "mp4"
-        suffix = "" if number == 0 else f"-{segs[0]}"
+        suffix = "" if number == 0 else f".{segs[0]}"
         found.append(
             TrackFile(
                 name=f"tracks/{track.participant_id}/{track.track_id}{suffix}.{extension}",
@@ -103,7 +104,7 @@ def wanted(bench: Bench, recording_id: str) -> list[tuple[str, str]]:
     return [
         (track.participant_id, track.track_id)
         for track in state.tracks()
-        if any(name.startswith(f"tracks/{track.participant_id}/{track.track_id}") for name in waiting)
+        if any(name.startswith(f"tracks/{track.participant_id}/{track.track_id}.") for name in waiting)
     ]
 
 

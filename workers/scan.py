@@ -108,12 +108,14 @@ def _head_copy(storage: Storage, recording_id: str, track: Track, segment: Segme
 
 
 def _head_of(data: bytes) -> tuple[Container, bytes]:
-    """The container of a segment's first bytes, and the bytes before its first media."""
+    """The container of a segment's first bytes, and the bytes before its first media; nothing where it has no parts."""
     container = containers.container_of(data)
     if container is None:
         raise ValueError(f"no media: the segment begins with {data[:8].hex(' ') or 'nothing'}")
     first = containers.starts(container, data)
-    return container, data[: first[0]] if first else data
+    if first:
+        return container, data[: first[0]]
+    return container, data if containers.has_parts(container, data) else b""
 
 
 def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, own_head: bool) -> RunScan:

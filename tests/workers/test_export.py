@@ -104,7 +104,7 @@ def test_segments_share_a_file_where_one_header_serves_both(data_dir: Path) -> N
     assert [file.segs for file in plan_files(build, carol)] == [(0,), (1,)]
     assert [file.name.rsplit("/", 1)[1] for file in plan_files(build, carol)] == [
         "carol-camera.mp4",
-        "carol-camera-1.mp4",
+        "carol-camera.1.mp4",
     ]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from redis import Redis
 
@@ -15,6 +18,7 @@ from callreel.errors import RenderFailed
 from callreel.model import Chunk
 from callreel.states import Status
 from callreel.storage.local import LocalStorage
+from tests.kit import ears
 from tests.kit.build import STARTED_MS, ManualClock, NoObserver, build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture
@@ -187,3 +191,31 @@ def test_a_recording_that_cannot_be_rendered_is_given_up_and_says_so(
     state = tools.control.state(recording_id)
     assert (state.status, state.error_code) == (Status.FAILED, "render_failed")
     assert len(repository.read_chunks(tools.storage, recording_id)) == sum(len(run.chunks) for run in call.runs)
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "aac"), ("ogg", "libopus"), ("webm", "libopus")])
+def test_a_segment_may_be_one_complete_file(
+    form: str, codec: str, data_dir: Path, redis_url: str, call: Capture
+) -> None:
+    """MP4 with `moov` last, Ogg, and WebM with cues, cut into pieces that mean nothing: a tone of three seconds."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=form) as out:
+        stream = out.add_stream(codec, rate=48_000)
+        stream.layout = "mono"
+        for number in range(150):
+            at = np.arange(number * 960, number * 960 + 960)
+            tone = (0.4 * np.sin(2 * np.pi * 2400 * at / 48_000)).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, number * 960, Fraction(1, 48_000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    data = file.getvalue()
+    recording_id = build_recording(data_dir, call)
+    add(data_dir, recording_id, "file", [data[:1000], data[1000:5000], data[5000:]], f"audio/{form}")
+    made = make_film(data_dir, redis_url, recording_id)
+    assert made.manifest["leftOut"] == []
+    assert gaps_of(made, "file") == ["unconfirmed"]
+    _, samples = ears.decode_placed(made.film)
+    loud = np.abs(ears.envelope(samples, 2400)) > 0.1
+    assert abs(np.flatnonzero(loud)[0] / len(loud) * 9 - 0) < 0.1
+    assert abs(loud.mean() * 9 - 3) < 0.1
