@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -21,7 +22,12 @@ from rq.serializers import JSONSerializer
 from callreel.cli import app
 from callreel.queue import WORKER_COMMAND
 from callreel.tokens import check_token
+from tests.kit.call_generator import generate_call
+from tests.kit.detect import examine
+from tests.kit.replay import Server, new_client, replay
 from tests.stack import ROOT, Stack, descendants, running, start
+
+SHORT_CALL = generate_call(seed=2, count=2, length_ms=6000)
 
 
 def wait_until_gone(pids: set[int], within_s: float) -> None:
@@ -199,7 +205,7 @@ def test_without_a_folder_there_is_no_token(tmp_path: Path) -> None:
     assert "There is no secret in" in done.stderr
 
 
-def test_the_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
+def test_the_wheel_records_without_the_checkout(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -223,6 +229,11 @@ def test_the_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
         assert httpx.get(f"{stack.url}/").status_code == 200
         programs = [line for line in stack.children().values() if "valkey-server" not in line]
         assert all(line.startswith(str(python)) for line in programs), programs
+        film = asyncio.run(record_a_call(stack, tmp_path))
+    findings, _ = examine(film, SHORT_CALL)
+    for name, found in findings.items():
+        assert found.seen[0] == found.seen[1] > 0, name
+        assert found.heard[0] == found.heard[1] > 0, name
 
 
 def test_every_command_of_the_contract_is_there() -> None:
@@ -238,6 +249,17 @@ def test_a_port_that_is_none_is_refused(port: str) -> None:
 def test_a_free_port_is_taken_where_none_is_named(stack: Stack) -> None:
     with socket.create_connection(("127.0.0.1", int(stack.url.rpartition(":")[2]))):
         pass
+
+
+async def record_a_call(stack: Stack, folder: Path) -> Path:
+    async with new_client() as client:
+        server = Server(stack.url, stack.token, "wheel", client)
+        done = await replay(server, SHORT_CALL)
+        state = await server.finished(done.recording_id, 60)
+        assert state["status"] == "completed", state
+        film = folder / "film.mp4"
+        film.write_bytes(await server.file(done.recording_id, "composition.mp4"))
+        return film
 
 
 def keep_a_worker_busy(stack: Stack, folder: Path) -> None:
