@@ -147,8 +147,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Connections inherit it. uvicorn takes a socket it is handed for a Unix one and does not set it itself; then
-            # an answer's body, a second write, waits 40 ms for the acknowledgement of its headers.
+            # Connections inherit it. uvicorn takes a socket it is handed for a Unix one and does not set it itself;
+            # then an answer's body, a second write, waits 40 ms for the acknowledgement of its headers.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if spread:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
