@@ -12,7 +12,7 @@ from .model import Artifact, Participant, Recording, Track
 from .states import ACTIVE, Status
 
 Json = dict[str, Any]
-Sign = Callable[[str], str]  #: name of a file → address that works without a token
+Sign = Callable[[str], str | None]  #: name of a file → address that works without a token
 
 _NOTHING = TrackHave()
 

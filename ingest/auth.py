@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from callreel import keys, tokens
 from callreel.errors import Forbidden, Unauthorized, UnknownRecording
+from callreel.settings import Settings
 from callreel.tokens import Caller, Role
 
 from .remembered import Remembered
@@ -20,6 +21,12 @@ EVERYBODY: Roles = frozenset({"service", "host", "participant", "viewer"})
 HOSTS: Roles = frozenset({"service", "host"})
 UPLOADERS: Roles = frozenset({"service", "host", "participant"})
 WATCHERS: Roles = frozenset({"service", "host", "viewer"})
+
+
+def watchers(settings: Settings) -> Roles:
+    """Who may watch the files of a call's recordings."""
+    return WATCHERS | {"participant"} if settings.participants_watch else WATCHERS
+
 
 #: A browser sends the same token with every chunk; so many different ones are remembered.
 _REMEMBERED = 4096

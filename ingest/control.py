@@ -40,7 +40,7 @@ class ControlCalls:
 
     async def active(self, request: Request, caller: Caller) -> Response:
         def describe(call_id: str) -> wire.Json:
-            return self._shell.describe(self._shell.control.active(call_id))
+            return self._shell.describe(self._shell.control.active(call_id), caller)
 
         return success(await self._run(describe, request.path_params["callId"]))
 
@@ -49,7 +49,7 @@ class ControlCalls:
             state = self._shell.journals.state(recording_id)
             if state.status == Status.DELETED:
                 raise UnknownRecording(f"Recording {recording_id} was deleted.")
-            return self._shell.describe(state)
+            return self._shell.describe(state, caller)
 
         return success(await self._run(describe, request.path_params["recordingId"]))
 
@@ -66,7 +66,7 @@ class ControlCalls:
                 if len(items) > limit:
                     break
             more = items[limit - 1].recording_id if len(items) > limit else None
-            return {"items": [self._shell.describe(state) for state in items[:limit]], "nextCursor": more}
+            return {"items": [self._shell.describe(state, caller) for state in items[:limit]], "nextCursor": more}
 
         return success(await self._run(page, request.path_params["callId"]))
 

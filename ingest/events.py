@@ -95,7 +95,7 @@ class EventCalls:
         kind = "text/event-stream"
         if request.method == "HEAD":
             return Response(None, 200, headers, media_type=kind)
-        follower = Follower(self._shell, request.path_params["callId"])
+        follower = Follower(self._shell, request.path_params["callId"], caller)
         return StreamingResponse(self._stream(follower, request.headers.get("last-event-id", "")), 200, headers, kind)
 
     async def _stream(self, follower: Follower, last_event_id: str) -> AsyncIterator[str]:
@@ -121,8 +121,9 @@ class EventCalls:
 class Follower:
     """How much of a call's events somebody has been told. Its methods block."""
 
-    def __init__(self, shell: Shell, call_id: str) -> None:
+    def __init__(self, shell: Shell, call_id: str, caller: Caller) -> None:
         self.call_id = call_id
+        self._caller = caller
         self._shell = shell
         self._facts: dict[str, int] = {}  #: recording → facts looked at
         self._told: dict[str, int] = {}  #: recording → events told
@@ -160,7 +161,7 @@ class Follower:
             events = self._events(recording_id)
             self._told[recording_id] = len(events)
             state = self._shell.journals.state(recording_id)
-            newest = self._shell.describe(state) if state.status != Status.DELETED else None
+            newest = self._shell.describe(state, self._caller) if state.status != Status.DELETED else None
             last_id = events[-1].id
         return _frame({"type": "snapshot", "data": newest}, last_id)
 
@@ -173,7 +174,7 @@ class Follower:
         return fold_events(recording_id, self._shell.journals.facts(recording_id))
 
     def _text(self, event: Event) -> str:
-        return _frame(wire.event(event, self._shell.describe), event.id)
+        return _frame(wire.event(event, lambda state: self._shell.describe(state, self._caller)), event.id)
 
 
 def _frame(data: wire.Json, event_id: str) -> str:

@@ -10,15 +10,17 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import aiofiles
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from callreel import journal, keys, tokens
 from callreel.errors import Forbidden, RangeNotSatisfiable, UnknownFile
 from callreel.model import Artifact, Recording
-from callreel.states import FINAL
+from callreel.states import Status
+from callreel.storage.local import LocalStorage
 
-from .auth import WATCHERS, check_may, check_path
+from .auth import check_may, check_path, watchers
 from .shell import Shell
 
 _PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
@@ -80,12 +82,10 @@ class FileCalls:
             return
         caller = self._shell.auth.request(request, in_query=True)
         check_path(params)
-        if caller.role == "participant" and self._shell.settings.participants_watch:
-            check_may(caller, params, WATCHERS | {"participant"})
-        elif caller.role == "participant" and caller.may_enter(params["callId"]):
+        roles = watchers(self._shell.settings)
+        if caller.role == "participant" and caller.may_enter(params["callId"]) and caller.role not in roles:
             raise Forbidden("Participants may not watch here; CALLREEL_PARTICIPANTS_WATCH would allow it.")
-        else:
-            check_may(caller, params, WATCHERS)
+        check_may(caller, params, roles)
 
     def _find(self, recording_id: str, name: str) -> Artifact:
         """Raises `UnknownRecording`, `RecordingDeleted`, `UnknownFile`."""
@@ -103,15 +103,24 @@ class FileCalls:
         """Ask for a track's file that nobody has asked for yet; True if there is such a track."""
         match = _TRACK_FILE.match(name)
         track = state.track(match[2]) if match else None
-        if match is None or track is None or track.participant_id != match[1] or state.status not in FINAL:
+        if match is None or track is None or track.participant_id != match[1] or state.status is not Status.COMPLETED:
             return False
+        if any(artifact.name.startswith(f"tracks/{match[1]}/{match[2]}.") for artifact in state.artifacts):
+            return False  # it is there, or announced, under its own ending
         self._shell.hint(lambda: self._shell.jobs.export(state.recording_id, match[1], match[2]))
         return True
 
     async def _pieces(self, key: str, span: Span) -> AsyncIterator[bytes]:
-        at = span.start
+        storage, at = self._shell.storage, span.start
+        if isinstance(storage, LocalStorage):  # opened once: a film that is replaced meanwhile is still read to its end
+            async with aiofiles.open(storage.path(key), "rb", executor=self._shell.pools.files.executor) as file:
+                await file.seek(at)
+                while at < span.end and (piece := await file.read(min(_PIECE_BYTES, span.end - at))):
+                    yield piece
+                    at += len(piece)
+            return
         while at < span.end:
-            piece = await self._run(self._shell.storage.get, key, at, min(_PIECE_BYTES, span.end - at))
+            piece = await self._run(storage.get, key, at, min(_PIECE_BYTES, span.end - at))
             if not piece:
                 return  # shorter than the journal says: the connection breaks, and the client sees it
             yield piece

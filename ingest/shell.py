@@ -21,8 +21,9 @@ from callreel.repository import load
 from callreel.settings import Settings
 from callreel.slots import Slots
 from callreel.storage import Storage
+from callreel.tokens import Caller
 
-from .auth import Auth
+from .auth import Auth, watchers
 from .bodies import Disk
 from .journals import Journals
 from .threads import Pools
@@ -62,15 +63,19 @@ class Shell:
         except RedisError as error:
             log.warning("queue: a hint is lost: %s", error)
 
-    def describe(self, state: Recording) -> wire.Json:
-        """The whole recording, as the contract says it; from the storage alone where the index cannot help."""
+    def describe(self, state: Recording, caller: Caller) -> wire.Json:
+        """The whole recording, as the contract says it; from the storage alone where the index cannot help.
+
+        A signed address is a right to watch, so only who has that right is given one.
+        """
+        watches = caller.role in watchers(self.settings)
         track_ids = [track.track_id for track in state.tracks()]
         try:
             here = self.index.have(state.recording_id, track_ids)
             progress = self.index.progress(state.recording_id)
         except Unavailable:
             here, progress = have.of_recording(load(self.storage, state.recording_id)), 0.0
-        return wire.recording(state, here, progress, lambda name: self.address(state, name))
+        return wire.recording(state, here, progress, lambda name: self.address(state, name) if watches else None)
 
     def address(self, state: Recording, name: str) -> str:
         """A file's signed address."""

@@ -16,20 +16,21 @@ T = TypeVar("T")
 
 class Pool:
     def __init__(self, name: str, size: int) -> None:
-        self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self.executor = ThreadPoolExecutor(size, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = (lambda: function(*args, **kwargs)) if kwargs else function
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *(() if kwargs else args))
+        return await asyncio.get_running_loop().run_in_executor(self.executor, call, *(() if kwargs else args))
 
     def close(self) -> None:
-        self._executor.shutdown(wait=True)
+        self.executor.shutdown(wait=True)
 
 
 class Pools:
     def __init__(self) -> None:
-        # fsync is waiting, not work: enough threads that a disk can merge what many chunks ask of it
-        self.uploads = Pool("uploads", 32)
+        # fsync is waiting, not work: enough threads that a disk can merge what many chunks ask of it. Each of them may
+        # hold a second copy of a chunk, so not more than enough.
+        self.uploads = Pool("uploads", 16)
         self.control = Pool("control", 16)
         self.files = Pool("files", 16)
 

@@ -121,6 +121,19 @@ def test_the_signed_address_plays_without_a_token(desk: Desk) -> None:
     refused(desk.client.get(other), 401, "unauthorized")
 
 
+@pytest.mark.parametrize(
+    ("role", "watch", "signed"), [("participant", False, False), ("participant", True, True), ("viewer", False, True)]
+)
+def test_a_signed_address_is_given_only_to_who_may_watch(
+    redis_url: str, data_dir: Path, role: str, watch: bool, signed: bool
+) -> None:
+    with application(redis_url, data_dir, participants_watch=watch) as desk:
+        recording_id = finished(desk)
+        desk.as_who = bearer(role, "bob")
+        [artifact] = said(desk.get(desk.url(recording_id)), 200)["artifacts"]
+        assert (artifact["url"] is not None) is signed
+
+
 def test_addresses_are_absolute_where_the_server_knows_its_own(redis_url: str, data_dir: Path) -> None:
     with application(redis_url, data_dir, public_url="https://media.example/") as desk:
         [artifact] = said(desk.get(desk.url(finished(desk))), 200)["artifacts"]
