@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     track_bytes: int = Field(16 * 1024 * MIB, ge=1024, description="Largest sum of a track's chunks.")
     recording_bytes: int = Field(128 * 1024 * MIB, ge=1024, description="Largest sum of a recording's chunks.")
     seq_ahead: int = Field(4096, ge=1, description="How far a chunk's number may be ahead of the next one expected.")
-    inflight_bytes: int = Field(96 * MIB, ge=MIB, description="Bodies held in memory by one process; more is `503`.")
+    inflight_bytes: int = Field(
+        32 * MIB, ge=MIB, description="Bodies a process holds in memory; more goes over the disk."
+    )
     min_free_bytes: int = Field(512 * MIB, ge=0, description="Free space below which chunks are refused with `507`.")
     window_ms: int = Field(8000, description="Length of a rendered window. 8 s fit whole AAC frames and pictures.")
     ffmpeg: str = Field(

