@@ -153,6 +153,16 @@ class Index:
         """Raises `Unavailable`."""
         return float(ask(lambda: self.redis.hget(keys.index_recording(recording_id), "progress")) or 0)
 
+    def warn_if_forgetful(self) -> None:
+        """Say so where a restart of Redis would empty the index: nothing is lost, but it has to be made anew."""
+        try:
+            kept = self.redis.info("persistence").get("aof_enabled")
+        except redis.RedisError as error:
+            log.info("index: whether it is kept over restarts cannot be told: %s", error)
+            return
+        if not kept:
+            log.warning("index: this Redis has no append-only file; after its restart the index is made anew")
+
     def ready(self) -> bool:
         """Is the index there and filled? Raises `Unavailable`."""
         return bool(ask(lambda: self.redis.exists(keys.EPOCH)))

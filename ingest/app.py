@@ -23,6 +23,7 @@ from callreel import rebuild
 from callreel.control import Control
 from callreel.errors import CallreelError, Unavailable
 from callreel.index import Index, IndexLost, connect
+from callreel.logs import configure_logs
 from callreel.queue import Queue
 from callreel.settings import Settings, load_settings
 from callreel.slots import Limits, Slots
@@ -64,8 +65,9 @@ Endpoint = Callable[[Request, Caller], Awaitable[Response]]
 def create_app() -> ASGIApp:
     """For `uvicorn ingest.app:create_app --factory`. Raises `InvalidSettings`, `StorageUnsupported`."""
     settings = load_settings()
+    configure_logs(settings)
     storage = open_storage(settings.storage, fsync=settings.fsync == "always")
-    jobs = Queue(settings.redis_url)
+    jobs = Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s)
     return build_app(settings, storage, Index(connect(settings.redis_url)), jobs)
 
 
@@ -170,6 +172,7 @@ def _noticing(shell: Shell) -> Callable[[Request, Exception], Awaitable[Response
 @contextlib.asynccontextmanager
 async def _lifespan(shell: Shell, wakes: Wakes, signalling: Signal) -> AsyncIterator[None]:
     await _look_after_index(shell)
+    await shell.pools.control.run(shell.index.warn_if_forgetful)
     _let_go_on_signal(shell, wakes)
     tasks = [asyncio.create_task(_keep_index(shell)), asyncio.create_task(wakes.run())]
     try:

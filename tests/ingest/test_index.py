@@ -275,3 +275,12 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     index = Index(connect("redis://127.0.0.1:1/0"))
     with pytest.raises(Unavailable):
         index.ready()
+
+
+def test_a_redis_without_a_memory_is_told_of_at_start(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = connect(redis_url)
+    for kept, told in (("no", True), ("yes", False)):
+        caplog.clear()
+        client.config_set("appendonly", kept)
+        Index(client).warn_if_forgetful()
+        assert any("no append-only file" in line.getMessage() for line in caplog.records) is told
