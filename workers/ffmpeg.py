@@ -26,6 +26,8 @@ import structlog
 
 from callreel.errors import RenderFailed
 
+from .cores import taken
+
 log = structlog.get_logger(__name__)
 
 _OLDEST = (5, 1)  #: older ones lack `-fps_mode`
@@ -57,17 +59,20 @@ def version(path: str) -> tuple[int, int]:
     return (99, 0) if told.startswith("ffmpeg version") else (0, 0)
 
 
-def run(arguments: list[str], *, timeout_s: float, configured: str = "") -> None:
-    """Run ffmpeg with these arguments to its end. Raises `RenderFailed` with the end of what it said."""
+def run(arguments: list[str], *, timeout_s: float, configured: str = "", cores: int = 0) -> None:
+    """Run ffmpeg with these arguments to its end, on so many cores if a number is given.
+
+    Raises `RenderFailed` with the end of what it said.
+    """
     command = [find_ffmpeg(configured), "-hide_banner", "-nostdin", "-loglevel", "warning", "-y", *arguments]
     log.debug("ffmpeg", command=shlex.join(command))
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, taken(cores) as chosen:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            preexec_fn=_limits(timeout_s),
+            preexec_fn=_limits(timeout_s, chosen),
             process_group=0,
         )
         try:
@@ -84,7 +89,7 @@ def run(arguments: list[str], *, timeout_s: float, configured: str = "") -> None
         raise RenderFailed(f"ffmpeg ended with {code} (limit {timeout_s:.0f} s): {tail or 'it said nothing'}")
 
 
-def _limits(timeout_s: float) -> Callable[[], None]:
+def _limits(timeout_s: float, cores: frozenset[int]) -> Callable[[], None]:
     """What the child does before it becomes ffmpeg; made ready here, for little may be done between fork and exec."""
     linux = sys.platform.startswith("linux")
     prctl = ctypes.CDLL(None).prctl if linux else None
@@ -97,6 +102,8 @@ def _limits(timeout_s: float) -> Callable[[], None]:
         resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s))
         resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if cores:
+            os.sched_setaffinity(0, cores)
         os.nice(5)  # a film may wait; the processes that take chunks may not
 
     return apply

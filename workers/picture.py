@@ -29,7 +29,8 @@ def render_pictures(
     """Encode a window's pictures as H.264 in a NUT file; returns its path. Raises `RenderFailed`."""
     draw_stills(plan, folder)
     target = folder / "pictures.nut"
-    runner.run(plan_pictures(plan, inputs, folder, target, threads), timeout_s=timeout_s, configured=configured)
+    arguments = plan_pictures(plan, inputs, folder, target, threads)
+    runner.run(arguments, timeout_s=timeout_s, configured=configured, cores=threads)
     return target
 
 
