@@ -40,5 +40,10 @@ def packets(file: InputContainer, *streams: Stream) -> Iterator[Packet]:
 
 
 def pts_us(packet: Packet) -> int:
-    """Media time of a packet."""
-    return 0 if packet.pts is None else int(packet.pts * packet.time_base * 1_000_000)
+    """Media time of a packet, rounded towards zero."""
+    if packet.pts is None:
+        return 0
+    base = packet.time_base
+    # without fractions' own arithmetic: a window has thousands of packets
+    found = abs(packet.pts) * base.numerator * 1_000_000 // base.denominator
+    return found if packet.pts >= 0 else -found

@@ -82,7 +82,7 @@ def decode(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -> It
                 continue
             if not parts:
                 continue
-            samples = np.concatenate(parts, axis=1)
+            samples = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
             if stream.codec_context.sample_rate != rate_hz:
                 if resampler is None:
                     resampler = soxr.ResampleStream(stream.codec_context.sample_rate, rate_hz, channels, "float32")
