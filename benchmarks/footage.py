@@ -1,4 +1,4 @@
-"""Four people in front of cameras, for a minute: moving pictures with a camera's noise, and sound that comes like speech.
+"""Four people in front of cameras: moving pictures with a camera's noise, and sound that comes like speech.
 
 Encoded and cut as browsers do it: VP8 as a real-time encoder makes it, a key frame each 3.3 s, Opus beside it, one
 recorder per track. Encoding takes minutes, so what was made is kept in the folder for temporary files.
@@ -30,8 +30,8 @@ WIDTH_PX, HEIGHT_PX, FPS = 1280, 720, 30
 RATE_HZ = 48_000
 _TIMESLICE_MS = 2000
 _AFTER_STOP_MS = 60  #: recorders stop a little after the host has pressed stop
-#: what Chromium's encoder is told for a camera of 720p: 2.5 Mbit/s, real time, a key frame each 100 pictures. Below zero
-#: the speed is that one; above, libvpx looks at the clock, and a busy machine would make other footage.
+#: what Chromium's encoder is told for a camera of 720p: 2.5 Mbit/s, real time, a key frame each 100 pictures. A speed
+#: below zero is that speed; above, libvpx looks at the clock, and a busy machine would make other footage.
 _VP8 = {"deadline": "realtime", "cpu-used": "-8", "lag-in-frames": "0", "g": "100", "static-thresh": "0"}
 _VP8_BPS, _OPUS_BPS = 2_500_000, 64_000
 _MS = Fraction(1, 1000)
@@ -155,7 +155,9 @@ class _Picture:
         head = ((columns - 280) / 130) ** 2 + ((rows - 190) / 175) ** 2 < 1
         body = ((columns - 280) / 270) ** 2 + ((rows - 640) / 270) ** 2 < 1
         self._shape = head | body
-        self._skin = np.where(head, _texture(dice, 620, 560, 165, 16), _texture(dice, 620, 560, 70, 22)).astype(np.uint8)
+        self._skin = np.where(head, _texture(dice, 620, 560, 165, 16), _texture(dice, 620, 560, 70, 22)).astype(
+            np.uint8
+        )
         self._noise = dice.normal(0, 2.2, (4, HEIGHT_PX, WIDTH_PX)).astype(np.int8)
         self._colours = np.full((HEIGHT_PX // 2, WIDTH_PX), 128, np.uint8)
         self._colours += (self._room[::2] // 16).astype(np.uint8)
@@ -171,7 +173,7 @@ class _Picture:
         light[y + 275 : y + 275 + mouth, x + 240 : x + 320] = 60
         grain = np.roll(self._noise[self._dice.integers(4)], int(self._dice.integers(HEIGHT_PX)), axis=0)
         light = (light.astype(np.int16) + grain).astype(np.uint8)
-        return np.concatenate((light, self._colours.reshape(HEIGHT_PX // 2, WIDTH_PX)))
+        return np.vstack((light, self._colours))
 
 
 def _texture(dice: np.random.Generator, height: int, width: int, mean: float, contrast: float) -> Plane:
@@ -187,7 +189,8 @@ def _texture(dice: np.random.Generator, height: int, width: int, mean: float, co
         lower = coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v
         found += (upper * (1 - u) + lower * u) / octave
     found *= contrast / float(found.std())
-    return np.clip(found + mean, 24, 228).astype(np.uint8)
+    clipped: Plane = np.clip(found + mean, 24, 228).astype(np.uint8)
+    return clipped
 
 
 def _microphone(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet[Any]]:
@@ -216,4 +219,5 @@ def _speech(job: _Job) -> NDArray[np.float32]:
     syllables = np.clip(np.sin(2 * np.pi * 4.1 * at) + 0.4, 0, 1)
     phrases = np.sin(2 * np.pi * at / (5 + job.index) + 1.7 * job.index) > -0.2
     breath = dice.standard_normal(len(at)) * 0.02
-    return (0.12 * (voice * syllables * phrases + breath)).astype(np.float32)
+    sound: NDArray[np.float32] = (0.12 * (voice * syllables * phrases + breath)).astype(np.float32)
+    return sound

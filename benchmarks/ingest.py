@@ -11,6 +11,8 @@ import contextlib
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks import load, servers
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
     wanted = options.only or ["callreel", "tus", "nginx", "fsync", "memory"]
-    makers = {
+    makers: dict[str, Callable[[Path], AbstractContextManager[Running]]] = {
         "callreel": lambda folder: servers.callreel(folder, fsync=False, tracks=CONNECTIONS),
         "tus": servers.tus,
         "nginx": servers.nginx,
@@ -83,7 +85,10 @@ def main() -> None:
     _report(rates, costs)
     memory = {}
     if "memory" in wanted:
-        with servers.temporary(options.folder) as name, servers.callreel(Path(name), fsync=False, tracks=UPLOADS) as server:
+        with (
+            servers.temporary(options.folder) as name,
+            servers.callreel(Path(name), fsync=False, tracks=UPLOADS) as server,
+        ):
             memory = memory_mb(server)
         most = max(memory.values())
         print(f"memory: {memory} MB (must be ≤ {MUST_MB}, aim {AIM_MB}): {verdict(most, MUST_MB, AIM_MB)}")

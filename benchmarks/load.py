@@ -49,7 +49,9 @@ def run(target: Target, *, connections: int, processes: int, warm_s: float, seco
     context = get_context("spawn")  # a fork would copy whatever the caller has grown to
     barrier, answers = context.Barrier(processes), context.SimpleQueue()
     started = [
-        context.Process(target=_process, args=(target, range(n, connections, processes), warm_s, seconds, barrier, answers))
+        context.Process(
+            target=_process, args=(target, range(n, connections, processes), warm_s, seconds, barrier, answers)
+        )
         for n in range(processes)
     ]
     for process in started:
@@ -62,14 +64,12 @@ def run(target: Target, *, connections: int, processes: int, warm_s: float, seco
     return Tally(requests=sum(found), seconds=seconds)
 
 
-def _process(
-    target: Target, numbers: range, warm_s: float, seconds: float, barrier: Barrier, answers: Any
-) -> None:
+def _process(target: Target, numbers: range, warm_s: float, seconds: float, barrier: Barrier, answers: Any) -> None:
     try:
         connections = [_Connection(target, number) for number in numbers]
         barrier.wait(30)
         answers.put(_drive(connections, warm_s, seconds))
-    except BaseException as error:  # whatever it is, the other side must not wait for ever
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other side must not wait for ever
         barrier.abort()
         answers.put(f"{type(error).__name__}: {error}")
 

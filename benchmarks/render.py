@@ -28,6 +28,7 @@ from benchmarks import footage
 from benchmarks.measure import cpu_of, machine, median, table, verdict
 from callreel import keys, repository
 from callreel.embedded import start_index
+from callreel.logs import configure_logs
 from callreel.queue import WORKER_COMMAND, Queue
 from callreel.settings import Settings, load_settings
 from callreel.storage.local import LocalStorage
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("cpu", "wall"), help="one of the two comparisons alone")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
+    configure_logs(load_settings(log_level="warning"))
     figures: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="callreel-benchmark-") as name:
         stage = set_up(Path(name) / "data", options.seconds * 1000)
@@ -192,7 +194,10 @@ def _report(figures: dict[str, list[float]]) -> None:
         for what, values in figures.items()
     ]
     print(table(("", "", "median s", "rounds"), rows))
-    for above, below, must, aim in (("windows", "plain pass", MUST, AIM), ("2 worker", "1 worker", MUST_WALL, AIM_WALL)):
+    for above, below, must, aim in (
+        ("windows", "plain pass", MUST, AIM),
+        ("2 worker", "1 worker", MUST_WALL, AIM_WALL),
+    ):
         if above in figures:
             # of the rounds, for what else the machine does changes from one to the next
             ratio = median([a / b for a, b in zip(figures[above], figures[below], strict=True)])

@@ -35,7 +35,7 @@ class Running:
 
     pid: int  #: it and everything below it is the server
     target: Callable[[int], Target]  #: bytes of a chunk → what to send; called before every round
-    litter: Callable[[], None] = field(default=lambda: None)  #: removes what a round has stored
+    litter: Callable[[], None] = field(default=lambda: None)  #: empties what a round has stored
 
     def processes(self) -> dict[int, str]:
         return descendants(self.pid)
@@ -65,7 +65,7 @@ def callreel(folder: Path, *, fsync: bool, tracks: int) -> Iterator[Running]:
         yield Running(
             pid=stack.process.pid,
             target=lambda size: _chunks(stack, path, next(segments), size),
-            litter=lambda: _clear(next((data / "recordings").iterdir()) / "chunks"),
+            litter=lambda: _empty(next((data / "recordings").iterdir()) / "chunks"),
         )
 
 
@@ -73,7 +73,7 @@ def _recording(stack: Stack, tracks: int) -> str:
     """The path of a recording that runs, with so many tracks of one participant."""
     path = f"/video-calls/{_CALL}/recording"
     with httpx.Client(base_url=stack.url, headers=stack.headers("host", _CALL), timeout=60) as client:
-        path += "/" + client.post(f"{path}/start").raise_for_status().json()["data"]["recordingId"]
+        path += f"/{client.post(f'{path}/start').raise_for_status().json()['data']['recordingId']}"
         for number in range(tracks):
             track = {"source": "camera", "kind": "video"}
             client.put(f"{path}/tracks/track{number}", json=track).raise_for_status()
@@ -107,7 +107,10 @@ def tus(folder: Path) -> Iterator[Running]:
     store = folder / "tus"
     store.mkdir()
     process = subprocess.Popen(
-        [node, str(_HERE / "tus" / "server.js"), str(store)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        [node, str(_HERE / "tus" / "server.js"), str(store)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
     )
     with _ended(process):
         assert process.stdout
@@ -124,7 +127,7 @@ def tus(folder: Path) -> Iterator[Running]:
             )
             return Target(host=_HOST, port=port, head=head.encode(), body=body_of(size_bytes))
 
-        yield Running(pid=process.pid, target=target, litter=lambda: _clear(store))
+        yield Running(pid=process.pid, target=target, litter=lambda: _empty(store))
 
 
 _NGINX = """
@@ -176,7 +179,7 @@ def nginx(folder: Path) -> Iterator[Running]:
             )
             return Target(host=_HOST, port=port, head=head.encode(), body=body_of(size_bytes))
 
-        yield Running(pid=process.pid, target=target, litter=lambda: _clear(home / "store"))
+        yield Running(pid=process.pid, target=target, litter=lambda: _empty(home / "store"))
 
 
 def find_nginx() -> str:
@@ -185,7 +188,9 @@ def find_nginx() -> str:
     if not shutil.which("nginx", path=path) and os.getuid() == 0 and shutil.which("apt-get"):
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], env=env, check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], env=env, check=True)
+        subprocess.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], env=env, check=True
+        )
     found = shutil.which("nginx", path=path)
     if not found:
         raise SystemExit("nginx is missing. On Debian: apt-get install nginx-light")
@@ -222,10 +227,15 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
 
 
-def _clear(folder: Path) -> None:
-    """Remove what is in a folder, the newest names first so that a server still finds the folder itself."""
-    for entry in list(folder.iterdir()) if folder.exists() else []:
-        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+def _empty(folder: Path) -> None:
+    """Give back the room of all files below a folder, and keep the files.
+
+    ext4 does not hand out inodes for a minute after they were deleted, and looks at each of them when it needs one:
+    whoever came next would pay for what the one before has left.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            os.truncate(path, 0)
 
 
 def temporary(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
