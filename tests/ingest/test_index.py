@@ -13,6 +13,7 @@ from redis import Redis
 
 from callreel import have, keys, rebuild, slots
 from callreel.control import Control
+from callreel.embedded import start_index
 from callreel.errors import ChunkConflict, Unavailable
 from callreel.index import Index, IndexLost, connect
 from callreel.model import Chunk, ranges
@@ -277,10 +278,11 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         index.ready()
 
 
-def test_a_redis_without_a_memory_is_told_of_at_start(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    client = connect(redis_url)
-    for kept, told in (("no", True), ("yes", False)):
-        caplog.clear()
-        client.config_set("appendonly", kept)
-        Index(client).warn_if_forgetful()
-        assert any("no append-only file" in line.getMessage() for line in caplog.records) is told
+def test_a_redis_without_a_memory_is_told_of_at_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with start_index(tmp_path) as url:
+        client = connect(url)
+        for kept, told in (("yes", False), ("no", True)):  # turned on in mid-flight, it would not end for a while
+            caplog.clear()
+            client.config_set("appendonly", kept)
+            Index(client).warn_if_forgetful()
+            assert any("no append-only file" in line.getMessage() for line in caplog.records) is told
