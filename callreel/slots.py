@@ -16,6 +16,7 @@ from . import errors, keys
 from .control import now_ms
 from .have import Range
 from .index import IndexLost, ask, script
+from .lanes import Lanes
 from .model import Chunk
 from .states import Status
 
@@ -61,7 +62,7 @@ class Slots:
     """One a process, used from any thread."""
 
     def __init__(self, client: redis.Redis, limits: Limits, *, clock_ms: Callable[[], int] = now_ms) -> None:
-        self.redis = client
+        self._lanes = Lanes(client)
         self.limits = limits
         self.clock_ms = clock_ms
         self._reserve, self._commit, self._release = (script(client, n) for n in ("reserve", "commit", "release"))
@@ -70,7 +71,7 @@ class Slots:
         """The owner of a track that takes chunks; `participant_id` is '' for a service. Raises as `reserve` does."""
         names = _names(recording_id, track_id, 0)
         args: list[str | int] = [self.clock_ms(), self.limits.late_ms, participant_id, track_id, ""]
-        answer: list[str] = ask(lambda: self._reserve(keys=names, args=args))
+        answer: list[str] = ask(lambda: self._lanes.ask(self._reserve, names, args))
         if answer[0] != "ok":
             self._refuse(answer, recording_id)
         return answer[1]
@@ -86,7 +87,7 @@ class Slots:
         args: list[str | int] = [self.clock_ms(), limits.late_ms, participant_id, chunk.track_id]
         args += [chunk.seq, chunk.seg, chunk.sha256]
         args += [facts(chunk), chunk.size_bytes, limits.track_bytes, limits.recording_bytes, limits.seq_ahead]
-        answer: list[str] = ask(lambda: self._reserve(keys=names, args=args))
+        answer: list[str] = ask(lambda: self._lanes.ask(self._reserve, names, args))
         if answer[0] not in ("ok", "stored"):
             self._refuse(answer, recording_id, chunk)
         return Reserved(chunk=_as_reserved(chunk, answer[1], chunk.sha256, answer[2]), stored=answer[0] == "stored")
@@ -96,7 +97,7 @@ class Slots:
         names = [*_names(recording_id, chunk.track_id, chunk.seg), keys.INDEX_OPEN]
         args: list[str | int] = [self.clock_ms(), recording_id, chunk.seg, chunk.seq, chunk.sha256]
         args += [facts(chunk), chunk.size_bytes, mime_type]
-        answer = ask(lambda: self._commit(keys=names, args=args))
+        answer = ask(lambda: self._lanes.ask(self._commit, names, args))
         if answer[0] != "ok":
             self._refuse(answer, recording_id, chunk)
         edges = [int(edge) for edge in answer[3:]]

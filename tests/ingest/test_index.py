@@ -286,3 +286,28 @@ def test_a_redis_without_a_memory_is_told_of_at_start(tmp_path: Path, caplog: py
             client.config_set("appendonly", kept)
             Index(client).warn_if_forgetful()
             assert any("no append-only file" in line.getMessage() for line in caplog.records) is told
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again(desk: Desk) -> None:
+    recording_id = desk.begun()
+    chunks = Slots(desk.index.redis, LIMITS)
+    assert chunks.admit(recording_id, "cam", "alice") == "alice"
+    desk.index.redis.client_kill_filter(_type="normal", skipme=True)
+    desk.index.redis.script_flush()
+    assert chunks.admit(recording_id, "cam", "alice") == "alice"
+    said(desk.chunk(recording_id, 0), 201)
+
+
+def test_a_server_that_does_not_answer_is_unavailable_to_chunks(desk: Desk, redis_url: str) -> None:
+    recording_id = desk.begun()
+    client = connect(redis_url)
+    client.connection_pool.connection_kwargs["socket_timeout"] = 0.2
+    chunks = Slots(client, LIMITS)
+    assert chunks.admit(recording_id, "cam", "alice") == "alice"
+    desk.index.redis.client_pause(1000)
+    with pytest.raises(Unavailable):
+        chunks.admit(recording_id, "cam", "alice")
+    time.sleep(1)
+    for who in ("alice", ""):  # the answers that came too late belong to nobody
+        assert chunks.admit(recording_id, "cam", who) == "alice"
+    client.close()
