@@ -1,4 +1,4 @@
-"""Have-lists: which chunks of a track are here, told as ranges. Pure; the index keeps them, the storage can tell too."""
+"""Have-lists: which chunks of a track are here, told as ranges. Pure; index and storage both can tell."""
 
 from __future__ import annotations
 

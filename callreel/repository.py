@@ -37,9 +37,7 @@ def read_mime_types(storage: Storage, recording_id: str) -> dict[tuple[str, str,
     return found
 
 
-def with_chunks(
-    state: Recording, chunks: Iterable[Chunk], mime_types: dict[tuple[str, str, int], str]
-) -> Recording:
+def with_chunks(state: Recording, chunks: Iterable[Chunk], mime_types: dict[tuple[str, str, int], str]) -> Recording:
     """The recording with its segments filled. Pure; the order in which chunks come does not matter."""
     slots: dict[tuple[str, str, int], dict[int, Chunk]] = defaultdict(dict)
     # Two objects in one slot can only come from an index lost between two uploads: the first received one counts.
