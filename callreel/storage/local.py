@@ -1,7 +1,8 @@
 """Objects as files below one folder, shared by any number of processes.
 
 Temporary file → fsync → `link()` → fsync of the folder. `link()` is exclusive where `rename()` would overwrite
-(POSIX.1-2024, link: EEXIST), and a file that was never linked is only litter in `tmp/`.
+(POSIX.1-2024, link: EEXIST). Where the system knows files without a name (Linux, open(2): O_TMPFILE) what was never
+linked is gone by itself; elsewhere it is litter in `tmp/`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +22,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class LocalStorage:
-    def __init__(self, root: Path, *, fsync: bool = True) -> None:
+    def __init__(self, root: Path, *, fsync: bool = True, nameless: bool = True) -> None:
+        """`nameless=False` does without files that have no name, as on systems that do not know them."""
         self.root = root
         self.tmp = root / "tmp"
         self._fsync = fsync
         self._folders: set[str] = set()  #: folders known to exist and to be durable themselves
         new = not root.exists()
         self.tmp.mkdir(parents=True, exist_ok=True)
+        self._nameless = nameless and _knows_nameless(self.tmp)
         if new:
             self._sync(root.parent)
 
@@ -38,6 +42,11 @@ class LocalStorage:
         return self.tmp / uuid.uuid4().hex
 
     def put_if_absent(self, key: str, data: bytes | Path) -> bool:
+        if self._nameless and isinstance(data, bytes):
+            try:
+                return self._put_nameless(key, data)
+            except OSError as error:
+                raise _refused(key, error) from error
         temporary = data if isinstance(data, Path) else self.new_temporary()
         try:
             if isinstance(data, bytes):
@@ -47,9 +56,7 @@ class LocalStorage:
                 self._sync(temporary)
             return self._publish(temporary, key)
         except OSError as error:
-            if error.errno in _FULL:
-                raise InsufficientStorage(f"The disk refused {key}: {error.strerror}.") from error
-            raise Unavailable(f"The disk refused {key}: {error.strerror}.") from error
+            raise _refused(key, error) from error
         finally:
             temporary.unlink(missing_ok=True)
             if isinstance(data, Path):
@@ -83,15 +90,38 @@ class LocalStorage:
     def sign(self, key: str, seconds: int) -> str | None:
         return None
 
+    def _put_nameless(self, key: str, data: bytes) -> bool:
+        """Beside its final place from the beginning: all processes making names in one `tmp/` wait for each other."""
+        folder = key.rpartition("/")[0]
+        parent = self.root / folder
+        if folder not in self._folders:
+            self._make_folder(parent)
+            self._folders.add(folder)
+        try:
+            fd = _open_nameless(parent)
+        except FileNotFoundError:  # the folder was deleted under us: a deleted recording, or derived data swept away
+            self._make_folder(parent)
+            fd = _open_nameless(parent)
+        try:
+            self._fill(fd, data)
+            stored = _link_nameless(fd, f"{self.root}/{key}")
+        finally:
+            os.close(fd)
+        self._sync(parent)  # also where the key was taken, as in `_publish`
+        return stored
+
     def _write(self, path: Path, data: bytes) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            self._flush(fd)  # of this descriptor: another one may never hear that a write behind it failed
+            self._fill(fd, data)
         finally:
             os.close(fd)
+
+    def _fill(self, fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        self._flush(fd)  # of this descriptor: another one may never hear that a write behind it failed
 
     def _here(self, file: Path) -> Path:
         """The file, or a copy of it where it lies on another file system: links do not reach across."""
@@ -173,6 +203,42 @@ def _read_exactly(fd: int, length: int) -> bytes:
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
+
+
+def _refused(key: str, error: OSError) -> InsufficientStorage | Unavailable:
+    kind = InsufficientStorage if error.errno in _FULL else Unavailable
+    return kind(f"The disk refused {key}: {error.strerror}.")
+
+
+def _open_nameless(folder: Path) -> int:
+    """A new file below a folder that has no name yet."""
+    if sys.platform != "linux":
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    return os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o640)
+
+
+def _link_nameless(fd: int, target: str) -> bool:
+    try:
+        # The way of open(2). It takes linkat(2), which Python calls only if a folder is named, here without a meaning.
+        os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _knows_nameless(folder: Path) -> bool:
+    """Try it: it takes a kernel, a file system and a `/proc` that go along."""
+    name = folder / uuid.uuid4().hex
+    try:
+        fd = _open_nameless(folder)
+        try:
+            return _link_nameless(fd, str(name))
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    finally:
+        name.unlink(missing_ok=True)
 
 
 def _link(file: Path, target: Path) -> bool:
