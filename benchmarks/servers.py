@@ -169,12 +169,13 @@ def nginx(folder: Path) -> Iterator[Running]:
         config = "user root;" + config  # whose folder this is
     (home / "nginx.conf").write_text(config)
     process = subprocess.Popen([program, "-p", str(home), "-c", str(home / "nginx.conf")], stdin=subprocess.DEVNULL)
+    rounds = itertools.count()  # a name that is taken would be another kind of request
     with _ended(process):
         _wait_for(port, process)
 
         def target(size_bytes: int) -> Target:
             head = (
-                f"PUT /%(connection)d/%(number)d.webm HTTP/1.1\r\nHost: {_HOST}:{port}\r\n"
+                f"PUT /{next(rounds)}/%(connection)d/%(number)d.webm HTTP/1.1\r\nHost: {_HOST}:{port}\r\n"
                 f"Content-Length: {size_bytes}\r\n\r\n"
             )
             return Target(host=_HOST, port=port, head=head.encode(), body=body_of(size_bytes))
