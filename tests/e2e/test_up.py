@@ -231,9 +231,9 @@ def test_the_wheel_records_without_the_checkout(tmp_path: Path) -> None:
         assert all(line.startswith(str(python)) for line in programs), programs
         film = asyncio.run(record_a_call(stack, tmp_path))
     findings, _ = examine(film, SHORT_CALL)
-    for name, found in findings.items():
-        assert found.seen[0] == found.seen[1] > 0, name
-        assert found.heard[0] == found.heard[1] > 0, name
+    for name, person in findings.items():
+        assert person.seen[0] == person.seen[1] > 0, name
+        assert person.heard[0] == person.heard[1] > 0, name
 
 
 def test_every_command_of_the_contract_is_there() -> None:

@@ -201,6 +201,7 @@ def test_a_segment_may_be_one_complete_file(
     file = io.BytesIO()
     with av.open(file, "w", format=form) as out:
         stream = out.add_stream(codec, rate=48_000)
+        assert isinstance(stream, av.AudioStream)
         stream.layout = "mono"
         for number in range(150):
             at = np.arange(number * 960, number * 960 + 960)
