@@ -33,6 +33,11 @@ class Observer(Protocol):
         """A fact was written; may be told twice."""
 
 
+#: A browser has a handful, and a new one after every reload; a call of a hundred people has room for ten of each. Every
+#: fact is read again at every append, so what has no end here would slow down a whole call.
+TRACKS_OF_PARTICIPANT, TRACKS_OF_RECORDING = 64, 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """The calls of the contract that change a recording, over one storage."""
@@ -113,6 +118,7 @@ class Control:
                 if known.participant_id != participant_id:
                     raise NotYourTrack(f"Track {track_id} belongs to another participant; choose another id.")
                 return None
+            _refuse_more_tracks(state, participant_id)
             return "track_added", {
                 "trackId": track_id,
                 "participantId": participant_id,
@@ -211,6 +217,19 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
         "maxDurationS": max_duration_s,
         "metadata": metadata,
     }
+
+
+def _refuse_more_tracks(state: Recording, participant_id: str) -> None:
+    """Is there room for one more? Raises `InvalidOption`."""
+    owners = [track.participant_id for track in state.tracks()]
+    for whose, count, limit in (
+        ("A participant", owners.count(participant_id), TRACKS_OF_PARTICIPANT),
+        ("A recording", len(owners), TRACKS_OF_RECORDING),
+    ):
+        if count >= limit:
+            raise InvalidOption(
+                f"{whose} may have {limit} tracks; use one of those again.", field="trackId", limit=limit
+            )
 
 
 def _writable(text: str) -> str:

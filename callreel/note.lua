@@ -3,7 +3,10 @@
 -- ARGV: 1 recording, 2 sequence, 3 'open' or 'final', 4 channel, 5… field, value, …
 local known = tonumber(redis.call('HGET', KEYS[1], 'sequence') or 0)
 if tonumber(ARGV[2]) >= known then
-  redis.call('HSET', KEYS[1], 'sequence', ARGV[2], unpack(ARGV, 5))
+  redis.call('HSET', KEYS[1], 'sequence', ARGV[2])
+  for i = 5, #ARGV, 2 do -- one by one: `unpack` ends at some 8000 values
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  end
   if ARGV[3] == 'open' then
     redis.call('SADD', KEYS[2], ARGV[1])
   else

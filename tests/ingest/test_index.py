@@ -16,7 +16,7 @@ from callreel.control import Control
 from callreel.embedded import start_index
 from callreel.errors import ChunkConflict, Unavailable
 from callreel.index import Index, IndexLost, connect
-from callreel.model import Chunk, ranges
+from callreel.model import Chunk, Participant, Track, ranges
 from callreel.repository import load
 from callreel.slots import Limits, Slots
 from callreel.states import Status
@@ -155,6 +155,14 @@ def test_facts_may_be_noted_twice_and_late(desk: Desk, redis_url: str) -> None:
     assert dump(redis_url) == before
     desk.index.note(replace(now, status=Status.RECORDING, stopped_ms=None, sequence=1))
     assert dump(redis_url) == before
+
+
+def test_a_recording_of_very_many_tracks_is_noted(desk: Desk) -> None:
+    recording_id = desk.start()
+    tracks = tuple(Track(track_id=f"t{n}", participant_id="alice", source="camera", kind="av") for n in range(4200))
+    alice = Participant(participant_id="alice", name="Alice", tracks=tracks)
+    desk.index.note(replace(Control(desk.storage, desk.index).state(recording_id), participants=(alice,)))
+    assert desk.index.redis.hget(keys.index_recording(recording_id), "owner:t4199") == "alice"
 
 
 def test_a_fact_the_index_missed_is_noted_later(redis_url: str, data_dir: Path) -> None:

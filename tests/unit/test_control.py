@@ -27,7 +27,7 @@ from callreel.errors import (
 from callreel.events import fold_events
 from callreel.model import Recording
 from callreel.states import Status
-from tests.unit.domain import START_MS, World, artifact, completed, world_at
+from tests.unit.domain import START_MS, World, artifact, completed, track_added, world_at
 
 
 @pytest.fixture
@@ -247,6 +247,28 @@ def test_the_same_track_put_by_its_owner_ten_times_at_once_is_new_once(world: Wo
     answers = together(10, lambda n: add_track(world, recording_id))
     assert sorted(map(str, answers)) == ["False"] * 9 + ["True"]
     assert len(journal.read(world.storage, recording_id)) == 2
+
+
+def test_a_participant_and_a_recording_have_room_for_so_many_tracks(world: World) -> None:
+    recording_id = world.control.start("call", "host", {}).recording_id
+
+    def announce(first: int, count: int, who: str) -> None:
+        for n in range(first, first + count):
+            type_, data = track_added(f"{who}{n // 50}", f"t{n}")
+            fact = journal.Fact(sequence=n + 2, type=type_, at_ms=START_MS, data=data)
+            world.storage.put_if_absent(keys.journal_fact(recording_id, n + 2), journal.encode(fact))
+
+    for n in range(64):
+        assert add_track(world, recording_id, f"t{n}")
+    with pytest.raises(InvalidOption) as refused:
+        add_track(world, recording_id, "one-more")
+    assert refused.value.extra == {"field": "trackId", "limit": 64}
+    assert not add_track(world, recording_id, "t63")
+    announce(64, 935, "bob")
+    assert add_track(world, recording_id, "thousandth", "eve")
+    with pytest.raises(InvalidOption) as refused:
+        add_track(world, recording_id, "one-more", "eve")
+    assert refused.value.extra == {"field": "trackId", "limit": 1000}
 
 
 @pytest.mark.parametrize(("field", "source", "kind"), [("source", "hologram", "video"), ("kind", "camera", "smell")])
