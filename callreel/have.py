@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .model import Recording, ranges
+from .model import Recording, holes, ranges
 
 Range = tuple[int, int]  #: both ends included
 
@@ -23,15 +23,7 @@ class SegmentHave:
 
     def missing(self, expected_chunks: int = 0) -> list[Range]:
         """What is not here below the highest number seen, or below the number of chunks that was announced."""
-        holes: list[Range] = []
-        at = 0
-        for first, last in self.have:
-            if first > at:
-                holes.append((at, first - 1))
-            at = last + 1
-        if expected_chunks > at:
-            holes.append((at, expected_chunks - 1))
-        return holes
+        return holes(self.have, expected_chunks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +42,8 @@ class TrackHave:
         found = []
         for seg in sorted(known.keys() | announced.keys()):
             segment = known.get(seg, SegmentHave(seg=seg, have=(), size_bytes=0))
-            if holes := segment.missing(announced.get(seg, 0)):
-                found.append((seg, holes))
+            if missing := segment.missing(announced.get(seg, 0)):
+                found.append((seg, missing))
         return found
 
 

@@ -8,6 +8,7 @@ Instants end in `_ms` and are integers on the clock their name tells: `start_ms`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,9 +54,7 @@ class Segment:
 
     def missing(self) -> list[tuple[int, int]]:
         """Ranges of seq, both ends included, that are known to exist and are not there."""
-        have = {chunk.seq for chunk in self.chunks}
-        end = max([chunk.seq + 1 for chunk in self.chunks] + [self.expected_chunks or 0])
-        return ranges([seq for seq in range(end) if seq not in have])
+        return holes(ranges([chunk.seq for chunk in self.chunks]), self.expected_chunks or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +127,7 @@ class Recording:
     gaps: tuple[dict[str, Any], ...] = ()  #: as the manifest tells them
     complete: bool = False
     build: str = ""  #: digest of the window keys behind the finished film
+    ended_ms: int = 0  #: when it was completed, updated or failed for the last time
     error_code: str = ""
     error_message: str = ""
     sequence: int = 0  #: how many facts the journal had
@@ -145,6 +145,19 @@ class Recording:
             return 0
         paused = sum(min(b if b is not None else self.stopped_ms, self.stopped_ms) - a for a, b in self.pauses)
         return max(0, self.stopped_ms - self.started_ms - paused)
+
+
+def holes(have: Iterable[tuple[int, int]], expected: int = 0) -> list[tuple[int, int]]:
+    """What lies between ranges, and after them up to `expected`. Costs what is there, never what was declared."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    for first, last in have:
+        if first > at:
+            found.append((at, first - 1))
+        at = last + 1
+    if expected > at:
+        found.append((at, expected - 1))
+    return found
 
 
 def ranges(numbers: list[int]) -> list[tuple[int, int]]:

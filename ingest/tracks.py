@@ -20,7 +20,7 @@ from .bodies import read_json
 from .shell import Shell, success
 
 _LABEL = 200  #: characters; what is longer fits on no tile
-_SEGMENTS = 10_000  #: recorder runs of one track
+_SEGMENTS = 1000  #: recorder runs of one track; their `complete` fits a JSON body
 #: Largest numbers of a `complete`: those that a chunk can have, and an integer that every client holds exactly.
 _LARGEST = {"seg": 999_999, "chunks": 1_000_000, "bytes": 2**53}
 
@@ -135,8 +135,11 @@ def _text(body: dict[str, Any], name: str) -> str:
 def _segments(body: dict[str, Any]) -> list[dict[str, int]]:
     """Raises `InvalidOption`."""
     items = body.get("segments")
-    if not isinstance(items, list) or len(items) > _SEGMENTS:
+    if not isinstance(items, list):
         raise InvalidOption("segments must be a list of {seg, chunks, bytes}.", field="segments")
+    if len(items) > _SEGMENTS:
+        detail = f"segments may have {_SEGMENTS} entries; these are {len(items)}."
+        raise InvalidOption(detail, field="segments", limit=_SEGMENTS)
     found: dict[int, dict[str, int]] = {}
     for item in items:
         if not isinstance(item, dict):
@@ -145,6 +148,6 @@ def _segments(body: dict[str, Any]) -> list[dict[str, int]]:
             value = item.get(name)
             if type(value) is not int or not 0 <= value <= largest:  # in Python a bool is an int, in JSON it is not
                 detail = f"segments: {name} must be a whole number up to {largest}; got {str(value)[:40]!r}."
-                raise InvalidOption(detail, field="segments")
+                raise InvalidOption(detail, field="segments", limit=largest)
         found[item["seg"]] = {name: item[name] for name in _LARGEST}
     return [found[seg] for seg in sorted(found)]

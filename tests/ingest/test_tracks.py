@@ -108,6 +108,15 @@ def test_completions_that_cannot_be(desk: Desk, segments: Any) -> None:
     assert refused(answer, 422, "invalid_option")["field"] == "segments"
 
 
+def test_a_completion_is_bounded_and_the_bound_is_named(desk: Desk) -> None:
+    recording_id = desk.begun()
+    many = [{"seg": seg, "chunks": 0, "bytes": 0} for seg in range(1001)]
+    assert refused(desk.complete(recording_id, many), 422, "invalid_option")["limit"] == 1000
+    said(desk.complete(recording_id, many[:1000]), 200)
+    long = [{"seg": 0, "chunks": 1_000_001, "bytes": 0}]
+    assert refused(desk.complete(recording_id, long), 422, "invalid_option")["limit"] == 1_000_000
+
+
 def test_uploads_are_told_to_their_owner_and_all_to_the_host(desk: Desk) -> None:
     recording_id = desk.begun()
     said(desk.chunk(recording_id, 1), 201)
