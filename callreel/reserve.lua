@@ -26,10 +26,11 @@ end
 if sealed then return {'recording_sealed'} end
 
 local size = tonumber(ARGV[9])
-local track = redis.call('HMGET', KEYS[3], 'bytes', 'segs', 's:' .. ARGV[6] .. ':0')
+local track = redis.call('HMGET', KEYS[3], 'bytes', 'segs', 't:' .. ARGV[6])
 if tonumber(track[1] or 0) + size > tonumber(ARGV[10]) then return {'track_too_large'} end
 if tonumber(recording[3] or 0) + size > tonumber(ARGV[11]) then return {'recording_too_large'} end
-local next_seq = track[3] and tonumber(track[3]) + 1 or 0
+-- Ahead of the highest number that is here: from the first hole, one chunk lost for good would end the track one day.
+local next_seq = tonumber(track[3] or -1) + 1
 if tonumber(ARGV[5]) >= next_seq + tonumber(ARGV[12]) then return {'sequence_too_far', 'seq', tostring(next_seq)} end
 local next_seg = tonumber(track[2] or 0)
 if tonumber(ARGV[6]) >= next_seg + tonumber(ARGV[12]) then return {'sequence_too_far', 'seg', tostring(next_seg)} end

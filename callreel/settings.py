@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     chunk_bytes: int = Field(64 * MIB, ge=1024, description="Largest chunk. One chunk after sleep can be tens of MB.")
     track_bytes: int = Field(16 * 1024 * MIB, ge=1024, description="Largest sum of a track's chunks.")
     recording_bytes: int = Field(128 * 1024 * MIB, ge=1024, description="Largest sum of a recording's chunks.")
-    seq_ahead: int = Field(4096, ge=1, description="How far a chunk's number may be ahead of the next one expected.")
+    seq_ahead: int = Field(4096, ge=1, description="How far a chunk's number may be ahead of the highest one that is here.")
     inflight_bytes: int = Field(
         32 * MIB, ge=MIB, description="Bodies a process holds in memory; more goes over the disk."
     )

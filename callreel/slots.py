@@ -131,8 +131,8 @@ class Slots:
             case ["recording_too_large"]:
                 detail = f"A recording may have {limits.recording_bytes} bytes; with this chunk it would have more."
                 raise errors.RecordingTooLarge(detail, limit=limits.recording_bytes)
-            case ["sequence_too_far", what, expected]:
-                detail = f"{what} must be below {int(expected) + limits.seq_ahead}, for {expected} is next."
+            case ["sequence_too_far", what, behind_highest]:
+                detail = f"{what} must be below {int(behind_highest) + limits.seq_ahead} by what is here so far."
                 raise errors.SequenceTooFar(detail, limit=limits.seq_ahead)
             case ["chunk_conflict", "r", owner, sha256, known, age_ms] if chunk:
                 raise Conflict(chunk, reserved=_as_reserved(chunk, owner, sha256, known), age_ms=int(age_ms))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import random
+import resource
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from callreel.errors import InsufficientStorage
 from callreel.model import ranges
 from callreel.repository import load, read_chunks
 from callreel.sniff import may_be_media, sniff
+from callreel.storage.local import copied
 
 from .desk import CALL, EBML, Desk, application, chunk_headers, digest, litter, media, refused, said, stored
 
@@ -208,11 +213,11 @@ def test_sizes_are_limited_and_the_limit_is_named(redis_url: str, data_dir: Path
 def test_a_number_too_far_ahead_is_refused(redis_url: str, data_dir: Path) -> None:
     with application(redis_url, data_dir, seq_ahead=10) as desk:
         recording_id = desk.begun()
-        said(desk.chunk(recording_id, 9), 201)
         refused(desk.chunk(recording_id, 10), 409, "sequence_too_far")
-        said(desk.chunk(recording_id, 0), 201)
-        said(desk.chunk(recording_id, 10), 201)
-        refused(desk.chunk(recording_id, 11), 409, "sequence_too_far")
+        said(desk.chunk(recording_id, 9), 201)
+        refused(desk.chunk(recording_id, 20), 409, "sequence_too_far")
+        for seq in (10, 20, 30):  # 0 never comes: what was lost for good must not end the track
+            said(desk.chunk(recording_id, seq), 201)
         said(desk.chunk(recording_id, 0, seg=10), 201)
         refused(desk.chunk(recording_id, 0, seg=21), 409, "sequence_too_far")
 
@@ -327,6 +332,42 @@ def test_a_full_disk_is_said_before_the_body(redis_url: str, data_dir: Path) -> 
         refused(answer, 507, "insufficient_storage")
         refused(desk.get("/readyz"), 507, "insufficient_storage")
         assert stored(desk, recording_id) == {}
+
+
+@contextlib.contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """A disk that takes no more: writes fail with EFBIG (setrlimit(2)), for this process alone."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size_bytes", [3_000_000, 2_500_000])  # the disk refuses a piece; what is left at the end
+def test_a_disk_that_becomes_full_is_said_and_nothing_stays(desk: Desk, data_dir: Path, size_bytes: int) -> None:
+    recording_id = desk.begun()
+    content = media(0, 0, size_bytes)
+    with files_of_at_most(1_500_000 if size_bytes == 3_000_000 else size_bytes - 1):
+        refused(desk.chunk(recording_id, 0, content), 507, "insufficient_storage")
+    assert litter(data_dir) == []
+    said(desk.chunk(recording_id, 0, content), 201)
+
+
+def test_a_disk_that_lost_its_folder_is_said(desk: Desk, data_dir: Path) -> None:
+    recording_id = desk.begun()
+    (data_dir / "tmp").rename(data_dir / "gone")
+    refused(desk.chunk(recording_id, 0, media(0, 0, 3_000_000)), 503, "unavailable")
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
+    file, copy = tmp_path / "file", tmp_path / "copy"
+    file.write_bytes(bytes(2_000_000))
+    with files_of_at_most(1_000_000), pytest.raises(InsufficientStorage):
+        copied(file, copy)
+    assert list(tmp_path.iterdir()) == [file]
+    assert copied(file, copy).read_bytes() == bytes(2_000_000)
 
 
 def test_a_client_that_goes_away_leaves_nothing(desk: Desk, data_dir: Path) -> None:
