@@ -19,6 +19,7 @@ from typing import Any
 from starlette.requests import Request
 
 from callreel.errors import BodyTooLarge, InsufficientStorage, InvalidRequest, RequestTimeout, Unavailable
+from callreel.storage.local import refused
 
 from .threads import Pool
 
@@ -68,9 +69,12 @@ class Disk:
         self._looked_s = float("-inf")
 
     def check(self) -> None:
-        """Raises `InsufficientStorage`."""
+        """Raises `InsufficientStorage`, `Unavailable`."""
         if time.monotonic() - self._looked_s > 1:  # a second's uploads are less than any sensible floor
-            self._free_bytes = shutil.disk_usage(self.folder).free
+            try:
+                self._free_bytes = shutil.disk_usage(self.folder).free
+            except OSError as error:
+                raise refused("to be looked at", error) from error
             self._looked_s = time.monotonic()
         if self._free_bytes < self._floor_bytes:
             raise InsufficientStorage(
@@ -105,7 +109,10 @@ class Body:
             self._release()
 
     def finish(self) -> tuple[str, bytes | Path]:
-        """Digest and content of all that came; a path is a file that may be taken away."""
+        """Digest and content of all that came; a path is a file that may be taken away.
+
+        Raises `InsufficientStorage`, `Unavailable`.
+        """
         if self._file is None:
             content = b"".join(self._parts)
             return hashlib.sha256(content).hexdigest(), content
@@ -119,8 +126,16 @@ class Body:
             self._file.unlink(missing_ok=True)
 
     def _spill(self) -> None:
+        """Raises `InsufficientStorage`, `Unavailable`."""
         self._file = self._file or self._folder / uuid.uuid4().hex
-        fd = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            self._append(self._file)
+        except OSError as error:
+            raise refused("the chunk", error) from error
+        self._parts = []
+
+    def _append(self, file: Path) -> None:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             for part in self._parts:
                 self._sha256.update(part)
@@ -129,7 +144,6 @@ class Body:
                     view = view[os.write(fd, view) :]
         finally:
             os.close(fd)
-        self._parts = []
 
     def _release(self) -> None:
         self._memory.give(self._held_bytes)

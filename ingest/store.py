@@ -7,7 +7,6 @@ in between leaves something that the same client's next try completes.
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from callreel.model import Chunk
 from callreel.slots import Committed, Conflict, Reserved
 from callreel.sniff import may_be_media
 from callreel.states import ACTIVE
+from callreel.storage.local import copied
 
 from .bodies import Body
 from .headers import ChunkFacts
@@ -100,9 +100,7 @@ class ChunkStore:
             self._described.put(known, True)
         if chunk.seq == 0:
             if isinstance(content, Path):
-                copy = content.with_name(uuid.uuid4().hex)
-                shutil.copyfile(content, copy)
-                content = copy
+                content = copied(content, content.with_name(uuid.uuid4().hex))
             storage.put_if_absent(keys.segment_head(*place), content)
 
 

@@ -46,7 +46,7 @@ class LocalStorage:
             try:
                 return self._put_nameless(key, data)
             except OSError as error:
-                raise _refused(key, error) from error
+                raise refused(key, error) from error
         temporary = data if isinstance(data, Path) else self.new_temporary()
         try:
             if isinstance(data, bytes):
@@ -56,7 +56,7 @@ class LocalStorage:
                 self._sync(temporary)
             return self._publish(temporary, key)
         except OSError as error:
-            raise _refused(key, error) from error
+            raise refused(key, error) from error
         finally:
             temporary.unlink(missing_ok=True)
             if isinstance(data, Path):
@@ -127,13 +127,7 @@ class LocalStorage:
         """The file, or a copy of it where it lies on another file system: links do not reach across."""
         if file.stat().st_dev == self.tmp.stat().st_dev:
             return file
-        copy = self.new_temporary()
-        try:
-            shutil.copyfile(file, copy)
-        except OSError:
-            copy.unlink(missing_ok=True)
-            raise
-        return copy
+        return copied(file, self.new_temporary())
 
     def _publish(self, temporary: Path, key: str) -> bool:
         target = self.path(key)
@@ -205,7 +199,18 @@ def _read_exactly(fd: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _refused(key: str, error: OSError) -> InsufficientStorage | Unavailable:
+def copied(file: Path, copy: Path) -> Path:
+    """Copy a file, whole or not at all. Raises `InsufficientStorage`, `Unavailable`."""
+    try:
+        shutil.copyfile(file, copy)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise refused(f"a copy of {file.name}", error) from error
+    return copy
+
+
+def refused(key: str, error: OSError) -> InsufficientStorage | Unavailable:
+    """What the contract calls a write that failed."""
     kind = InsufficientStorage if error.errno in _FULL else Unavailable
     return kind(f"The disk refused {key}: {error.strerror}.")
 

@@ -282,6 +282,9 @@ def test_late_chunks_are_taken_and_looked_at(desk: Desk) -> None:
     said(desk.chunk(recording_id, 1), 201)
     assert desk.jobs.advanced == [recording_id]
     desk.write(recording_id, ("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."}))
+    desk.index.settled(recording_id, 1)  # as far as who looked had seen: one came meanwhile, and its hint may be lost
+    assert len(desk.index.open_recordings()) == 1
+    desk.index.settled(recording_id, 2)
     assert desk.index.open_recordings() == []
     said(desk.chunk(recording_id, 2), 201)
     [waiting] = desk.index.open_recordings()
@@ -357,8 +360,11 @@ def test_a_disk_that_becomes_full_is_said_and_nothing_stays(desk: Desk, data_dir
 
 def test_a_disk_that_lost_its_folder_is_said(desk: Desk, data_dir: Path) -> None:
     recording_id = desk.begun()
+    said(desk.chunk(recording_id, 1), 201)  # the disk has just been looked at, so the next one fails in writing
     (data_dir / "tmp").rename(data_dir / "gone")
     refused(desk.chunk(recording_id, 0, media(0, 0, 3_000_000)), 503, "unavailable")
+    time.sleep(1.1)
+    refused(desk.chunk(recording_id, 0), 503, "unavailable")
 
 
 def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
