@@ -18,6 +18,9 @@ from pathlib import Path
 from ..errors import InsufficientStorage, ObjectMissing, Unavailable
 from . import Entry
 
+#: Folders that are remembered. A process meets new ones for as long as it lives; one forgotten is only synced again.
+_FOLDERS = 10_000
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -94,9 +97,7 @@ class LocalStorage:
         """Beside its final place from the beginning: all processes making names in one `tmp/` wait for each other."""
         folder = key.rpartition("/")[0]
         parent = self.root / folder
-        if folder not in self._folders:
-            self._make_folder(parent)
-            self._folders.add(folder)
+        self._ensure_folder(folder)
         try:
             fd = _open_nameless(parent)
         except FileNotFoundError:  # the folder was deleted under us: a deleted recording, or derived data swept away
@@ -131,10 +132,7 @@ class LocalStorage:
 
     def _publish(self, temporary: Path, key: str) -> bool:
         target = self.path(key)
-        folder = key.rpartition("/")[0]
-        if folder not in self._folders:
-            self._make_folder(target.parent)
-            self._folders.add(folder)
+        self._ensure_folder(key.rpartition("/")[0])
         try:
             stored = _link(temporary, target)
         except FileNotFoundError:  # the folder was deleted under us: a deleted recording, or derived data swept away
@@ -143,6 +141,14 @@ class LocalStorage:
         # Also where the key was taken: its writer may have died between link and here, and False means "is stored" too.
         self._sync(target.parent)
         return stored
+
+    def _ensure_folder(self, folder: str) -> None:
+        if folder in self._folders:
+            return
+        self._make_folder(self.root / folder)
+        if len(self._folders) >= _FOLDERS:
+            self._folders.clear()
+        self._folders.add(folder)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and its parents, each durable in its own parent, for a lost folder loses its files.

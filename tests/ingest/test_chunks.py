@@ -18,7 +18,7 @@ from callreel.errors import InsufficientStorage
 from callreel.model import ranges
 from callreel.repository import load, read_chunks
 from callreel.sniff import may_be_media, sniff
-from callreel.storage.local import copied
+from callreel.storage.local import LocalStorage, copied
 
 from .desk import CALL, EBML, Desk, application, chunk_headers, digest, litter, media, refused, said, stored
 
@@ -365,6 +365,15 @@ def test_a_disk_that_lost_its_folder_is_said(desk: Desk, data_dir: Path) -> None
     refused(desk.chunk(recording_id, 0, media(0, 0, 3_000_000)), 503, "unavailable")
     time.sleep(1.1)
     refused(desk.chunk(recording_id, 0), 503, "unavailable")
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_storage_remembers_a_bounded_number_of_folders(tmp_path: Path, nameless: bool) -> None:
+    storage = LocalStorage(tmp_path / "data", fsync=False, nameless=nameless)
+    for number in range(10_001):
+        storage.put_if_absent(f"{number}/object", b"x")
+    assert 0 < len(storage._folders) <= 10_000
+    assert storage.put_if_absent("0/other", b"x")
 
 
 def test_a_copy_is_whole_or_not_there(tmp_path: Path) -> None:
