@@ -1,6 +1,7 @@
 """What container a segment is, by its first bytes. Names and media types can be anything; these cannot.
 
 The rule: refuse only what is certain. A recorder may hand out one byte first, and that must pass.
+RIFF is not among them: no recorder writes it, a WAV is read by no scanner, and an AVI can name files for a demuxer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ MARKS: dict[str, tuple[tuple[int, bytes], ...]] = {
     # ISO/IEC 14496-12, 4.2: a box begins with its size, and no list of brands is 64 KiB long
     "mp4": ((0, b"\x00\x00"), (4, b"ftyp")),
     "ogg": ((0, b"OggS"),),  # RFC 3533, 6
-    "wav": ((0, b"RIFF"), (8, b"WAVE")),  # an AVI is a RIFF too, and can name files for a demuxer to read
 }
 
 

@@ -54,7 +54,7 @@ class ChunkStore:
         if incoming.sha256 not in (None, sha256):
             raise DigestMismatch(f"{incoming.sha256} was announced, the {body.size_bytes} bytes have {sha256}.")
         if incoming.facts.seq == 0 and not may_be_media(body.head):
-            raise UnsupportedMedia("A segment begins like WebM, MP4, Ogg or WAV; these bytes begin like none of them.")
+            raise UnsupportedMedia("A segment begins like WebM, MP4 or Ogg; these bytes begin like none of them.")
         reserved = self._reserve(incoming, _chunk(incoming, sha256, body.size_bytes))
         key, new = keys.chunk(incoming.recording_id, reserved.chunk), False
         if not reserved.stored:
