@@ -37,7 +37,7 @@ class IndexLost(Unavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRecording:
-    """A recording somebody has to look after: not final yet, or a chunk came when it was."""
+    """A recording somebody has to look after: not final yet, or its result may lack a chunk."""
 
     recording_id: str
     status: Status
@@ -80,7 +80,7 @@ class Index:
         self.redis = client
         self.clock_ms = clock_ms
         self.owed: set[str] = set()  #: recordings whose facts could not be noted; `rebuild.settle` does it later
-        self._note = script(client, "note")
+        self._note, self._settle = script(client, "note"), script(client, "settle")
 
     def noted(self, recording: Recording, fact: Fact) -> None:
         """A fact was written; may be told twice. Never fails: what cannot be noted now is owed."""
@@ -99,10 +99,10 @@ class Index:
             fields += ["maxDurationS", recording.options.max_duration_s]
         for track in recording.tracks():
             fields += [f"owner:{track.track_id}", track.participant_id]
-        final = "final" if recording.status in FINAL else "open"
+        what = "gone" if recording.status == Status.DELETED else "final" if recording.status in FINAL else "open"
         channel = keys.wake(recording.call_id) if wake else ""
         names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN]
-        args = [recording.recording_id, recording.sequence, final, channel, *fields]
+        args = [recording.recording_id, recording.sequence, what, channel, *fields]
         ask(lambda: self._note(keys=names, args=args))
 
     def open_recordings(self) -> list[OpenRecording]:
@@ -122,10 +122,8 @@ class Index:
 
     def settled(self, recording_id: str, chunks: int) -> None:
         """The result of a final recording has all of its first `chunks` chunks. If no more came, nobody has to look."""
-        name = keys.index_recording(recording_id)
-        status, known = ask(lambda: self.redis.hmget(name, "status", "chunks"))
-        if status in FINAL and int(known or 0) <= chunks:
-            ask(lambda: self.redis.srem(keys.INDEX_OPEN, recording_id))
+        names = [keys.index_recording(recording_id), keys.INDEX_OPEN]
+        ask(lambda: self._settle(keys=names, args=[recording_id, chunks]))
 
     def have(self, recording_id: str, track_ids: list[str]) -> dict[str, TrackHave]:
         """What is here of these tracks. Raises `Unavailable`, `IndexLost`."""

@@ -1,6 +1,7 @@
 -- A fact of a recording is durable: keep what admission needs. Facts may be told twice and in any order.
 -- KEYS: 1 recording, 2 open recordings
--- ARGV: 1 recording, 2 sequence, 3 'open' or 'final', 4 channel, 5… field, value, …
+-- ARGV: 1 recording, 2 sequence, 3 'open', 'final' or 'gone', 4 channel, 5… field, value, …
+-- What becomes final stays open: a chunk may have come while its result was made. `settle` tells that none did.
 local known = tonumber(redis.call('HGET', KEYS[1], 'sequence') or 0)
 if tonumber(ARGV[2]) >= known then
   redis.call('HSET', KEYS[1], 'sequence', ARGV[2])
@@ -9,7 +10,7 @@ if tonumber(ARGV[2]) >= known then
   end
   if ARGV[3] == 'open' then
     redis.call('SADD', KEYS[2], ARGV[1])
-  else
+  elseif ARGV[3] == 'gone' then
     redis.call('SREM', KEYS[2], ARGV[1])
   end
 end

@@ -25,7 +25,7 @@ from callreel.logs import configure_logs
 from callreel.model import Recording
 from callreel.queue import Queue
 from callreel.settings import Settings, load_settings
-from callreel.states import ACTIVE, Status
+from callreel.states import ACTIVE, FINAL, Status
 from callreel.storage import Storage, open_storage
 from callreel.storage.local import LocalStorage
 
@@ -108,7 +108,8 @@ class Sweeper:
             pause_ms = 0
         if at_ms >= asked_ms + pause_ms:
             self.queue.advance(recording.recording_id)
-            pause_ms = min(max(2 * pause_ms, _FIRST_AGAIN_MS), _LAST_AGAIN_MS)
+            least_ms = _LAST_AGAIN_MS if recording.status in FINAL else _FIRST_AGAIN_MS  # nobody waits for what is made
+            pause_ms = min(max(2 * pause_ms, least_ms), _LAST_AGAIN_MS)
             self._asked[recording.recording_id] = (recording.status, at_ms, pause_ms)
 
 

@@ -178,7 +178,7 @@ def test_a_fact_the_index_missed_is_noted_later(redis_url: str, data_dir: Path) 
         alone.index.redis.close()
 
 
-def test_open_recordings_are_those_that_are_not_final(desk: Desk) -> None:
+def test_open_recordings_are_those_that_are_not_final_or_not_settled(desk: Desk) -> None:
     first = desk.start(maxDurationS=60)
     [one] = desk.index.open_recordings()
     assert (one.recording_id, one.status, one.max_duration_s, one.stopped_ms) == (first, "recording", 60, None)
@@ -187,6 +187,22 @@ def test_open_recordings_are_those_that_are_not_final(desk: Desk) -> None:
     assert one.status == "stopping"
     assert one.stopped_ms is not None
     desk.write(first, ("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."}))
+    [one] = desk.index.open_recordings()
+    assert one.status == "failed"
+    desk.index.settled(first, 0)
+    assert desk.index.open_recordings() == []
+
+
+def test_what_a_rebuild_takes_for_open_leaves_once_it_is_settled(desk: Desk) -> None:
+    recording_id = desk.begun()
+    said(desk.chunk(recording_id, 0), 201)
+    desk.stop()
+    desk.write(recording_id, ("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."}))
+    desk.index.settled(recording_id, 1)
+    assert desk.index.open_recordings() == []
+    rebuild.rebuild(desk.index, desk.storage, force=True)
+    assert [one.recording_id for one in desk.index.open_recordings()] == [recording_id]
+    desk.index.settled(recording_id, 1)
     assert desk.index.open_recordings() == []
 
 

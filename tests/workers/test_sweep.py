@@ -103,6 +103,25 @@ def test_a_recording_that_stays_in_processing_is_asked_for_again_but_not_every_s
     assert len(waiting(queue)) == 1
 
 
+def test_a_final_recording_is_asked_for_rarely_until_it_is_settled(
+    sweeper: Sweeper, control: Control, queue: Queue, index: Index
+) -> None:
+    sweeper.tick()
+    recording_id = control.start("one", "host", {}).recording_id
+    control.stop("one")
+    for draft in (("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."})):
+        control.append(recording_id, lambda state, draft=draft: draft)  # type: ignore[misc]
+    sweeper.tick()
+    (job,) = waiting(queue)
+    job.delete()
+    assert sweeper._asked[recording_id][2] == 15_000
+    sweeper.tick()
+    assert waiting(queue) == []
+    index.settled(recording_id, 0)
+    sweeper.tick()
+    assert recording_id not in sweeper._asked
+
+
 def test_a_recording_ends_at_its_longest_duration(
     sweeper: Sweeper, control: Control, clock: Clock, queue: Queue
 ) -> None:
