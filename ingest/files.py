@@ -26,7 +26,7 @@ from .shell import Shell
 _PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
-_TRACK_FILE = re.compile(r"tracks/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})\.[a-z0-9]{2,4}\Z")
+_TRACK_FILE = re.compile(r"tracks/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})(?:\.[0-9]{1,6})?\.[a-z0-9]{2,4}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,22 @@ class FileCalls:
         found = next((artifact for artifact in state.artifacts if artifact.name == name), None)
         if found is not None and found.status == "ready":
             return found
-        if found is None and self._export(state, name):
+        if (found is None or found.status == "pending") and self._export(state, found, name):
             raise UnknownFile(f"{name[:200]} is being made now; ask again in some seconds.")
         status = "not made" if found is None else found.status
         raise UnknownFile(f"Recording {recording_id} has no file {name[:200]!r}: it is {status}.")
 
-    def _export(self, state: Recording, name: str) -> bool:
-        """Ask for a track's file that nobody has asked for yet; True if there is such a track."""
+    def _export(self, state: Recording, announced: Artifact | None, name: str) -> bool:
+        """Ask for a track's file that is not made yet; True if there is such a track.
+
+        One that is announced is asked for as well: the job may have been lost, and the queue takes it only once.
+        """
         match = _TRACK_FILE.match(name)
         track = state.track(match[2]) if match else None
         if match is None or track is None or track.participant_id != match[1] or state.status is not Status.COMPLETED:
             return False
-        if any(artifact.name.startswith(f"tracks/{match[1]}/{match[2]}.") for artifact in state.artifacts):
+        prefix = f"tracks/{match[1]}/{match[2]}."
+        if announced is None and any(artifact.name.startswith(prefix) for artifact in state.artifacts):
             return False  # it is there, or announced, under its own ending
         self._shell.hint(lambda: self._shell.jobs.export(state.recording_id, match[1], match[2]))
         return True

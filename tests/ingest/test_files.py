@@ -157,6 +157,21 @@ def test_a_track_nobody_asked_for_yet_is_made_on_demand(desk: Desk) -> None:
     assert len(desk.jobs.exported) == 1
 
 
+@pytest.mark.parametrize("name", ["tracks/alice/cam.webm", "tracks/alice/cam.7.mp4"])
+def test_a_track_whose_export_was_lost_is_asked_for_again(desk: Desk, name: str) -> None:
+    recording_id = finished(desk)
+    fact = {"name": name, "kind": "track", "status": "pending", "mime_type": "video/webm"}
+    desk.write(recording_id, ("artifact", fact))
+    for times in (1, 2):
+        problem = refused(desk.get(desk.url(recording_id, f"/files/{name}")), 404, "unknown_file")
+        assert "being made" in problem["detail"]
+        assert desk.jobs.exported == [(recording_id, "alice", "cam")] * times
+    refused(desk.get(desk.url(recording_id, "/files/tracks/alice/cam.ogg")), 404, "unknown_file")
+    desk.write(recording_id, ("artifact", {**fact, "status": "failed", "error": "broken"}))
+    assert "failed" in refused(desk.get(desk.url(recording_id, f"/files/{name}")), 404, "unknown_file")["detail"]
+    assert len(desk.jobs.exported) == 2
+
+
 def test_the_files_of_a_deleted_recording_are_gone(desk: Desk) -> None:
     recording_id = finished(desk)
     [artifact] = said(desk.get(desk.url(recording_id)), 200)["artifacts"]
