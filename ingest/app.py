@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,11 +14,11 @@ from types import FrameType
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callreel import rebuild
 from callreel.control import Control
@@ -35,6 +36,7 @@ from . import pages
 from .auth import EVERYBODY, HOSTS, UPLOADERS, Auth, Roles, check_may, check_path
 from .bodies import Disk
 from .control import ControlCalls
+from .cors import Cors
 from .errors import on_callreel_error, on_exception, on_http_exception
 from .events import EventCalls, Wakes
 from .files import FileCalls
@@ -60,6 +62,7 @@ _RECORDING = _CALL + "/recording/{recordingId}"
 _TRACK = _RECORDING + "/tracks/{trackId}"
 
 Endpoint = Callable[[Request, Caller], Awaitable[Response]]
+Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def create_app() -> ASGIApp:
@@ -93,9 +96,10 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
             storage.tmp if isinstance(storage, LocalStorage) else Path(tempfile.gettempdir()), settings.min_free_bytes
         ),
     )
-    wakes, signalling = Wakes(settings.redis_url), Signal(settings)
+    wakes, signalling, chunks = Wakes(settings.redis_url), Signal(settings), ChunkDoor(shell)
     app = Starlette(
-        routes=routes(shell, wakes, signalling),
+        routes=routes(shell, chunks, wakes, signalling),
+        middleware=[Middleware(Express, chunks=chunks, refuse=_noticing(shell))],
         lifespan=lambda app: _lifespan(shell, wakes, signalling),
         exception_handlers={
             CallreelError: _noticing(shell),
@@ -104,7 +108,7 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
         },
     )
     # Around all of it, for a browser shows a refusal to nobody if it lacks these headers, and a 500 is one too.
-    return CORSMiddleware(
+    return Cors(
         app,
         allow_origins=settings.origins,
         allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
@@ -114,7 +118,29 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
     )
 
 
-def routes(shell: Shell, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
+class Express:
+    """A short cut to the chunks' door: the long way is a tenth of all that the loop does for a chunk."""
+
+    def __init__(self, app: ASGIApp, chunks: ChunkDoor, refuse: Refuse) -> None:
+        self._app = app
+        self._chunks = chunks
+        self._refuse = refuse
+        self._path = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", f"{_TRACK}/chunks"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        chunk = scope["type"] == "http" and scope["method"] == "POST" and self._path.fullmatch(scope["path"])
+        if not chunk:
+            await self._app(scope, receive, send)
+            return
+        scope["path_params"] = chunk.groupdict()
+        try:
+            await self._chunks(scope, receive, send)
+        except CallreelError as error:  # the door answers last, so nothing has been said yet
+            response = await self._refuse(Request(scope), error)
+            await response(scope, receive, send)
+
+
+def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
     """Every address of the contract, and those of the call page."""
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
@@ -136,7 +162,7 @@ def routes(shell: Shell, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
 
     return [
         # the chunks' door first: it is what is asked for, nearly always; it looks at the token itself
-        door("POST", f"{_TRACK}/chunks",                ChunkDoor(shell)),
+        door("POST", f"{_TRACK}/chunks",                chunks),
         call("GET",  f"{_TRACK}/chunks",                tracks.have,     UPLOADERS),
         call("PUT",  f"{_TRACK}",                       tracks.put,      UPLOADERS),
         call("POST", f"{_TRACK}/complete",              tracks.complete, UPLOADERS),
@@ -158,7 +184,7 @@ def routes(shell: Shell, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
     ]  # fmt: skip
 
 
-def _noticing(shell: Shell) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _noticing(shell: Shell) -> Refuse:
     """Refusals, and an eye on the one that says the index is gone."""
 
     async def handle(request: Request, error: Exception) -> Response:
