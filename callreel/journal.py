@@ -175,6 +175,7 @@ def _completed(state: Recording, fact: Fact) -> Recording:
         complete=data["complete"],
         gaps=tuple(data["gaps"]),
         build=data["build"],
+        ended_ms=fact.at_ms,
         error_code="",
         error_message="",
     )
@@ -184,7 +185,7 @@ def _completed(state: Recording, fact: Fact) -> Recording:
 
 
 def _failed(state: Recording, fact: Fact) -> Recording:
-    return replace(state, error_code=fact.data["code"], error_message=fact.data["message"])
+    return replace(state, ended_ms=fact.at_ms, error_code=fact.data["code"], error_message=fact.data["message"])
 
 
 def _artifact(state: Recording, fact: Fact) -> Recording:

@@ -14,6 +14,9 @@ from .timeline import Clip, Scans, Timeline
 
 #: A last picture is held this long before the card takes its place: holes shorter than that are not seen at all.
 _HOLD_S = 1
+#: Who comes this soon after the start is shown from the first picture on: browsers need that long to begin, and a film
+#: must not open with an empty canvas, nor with people popping up one by one.
+_OPENING_S = 0.2
 #: Microphone and camera of one person begin some milliseconds apart; nobody shall see a card flash up between.
 _SETTLE_S = 0.1
 
@@ -87,7 +90,7 @@ def _seen(timeline: Timeline, participant: Participant, fps: int) -> list[tuple[
     """When a participant is seen, and with what: each picture track, or the card where there is none."""
     there = _merged(
         [
-            (picture_at(p.from_us, fps), picture_at(p.to_us, fps))
+            (_opening(picture_at(p.from_us, fps), fps), picture_at(p.to_us, fps))
             for p in timeline.presences
             if p.participant_id == participant.participant_id
         ]
@@ -111,7 +114,7 @@ def _shows(
 ) -> list[_Show]:
     """The pictures of one track, the last one of each clip held for a while if its participant stays."""
     own = sorted(
-        (picture_at(clip.from_us, fps), picture_at(clip.to_us, fps), index)
+        (_opening(picture_at(clip.from_us, fps), fps), picture_at(clip.to_us, fps), index)
         for index, clip in enumerate(clips)
         if clip.kind == "video" and (clip.participant_id, clip.track_id) == (participant_id, track_id)
     )
@@ -124,6 +127,10 @@ def _shows(
         if a < end:
             found.append((a, end, index))
     return found
+
+
+def _opening(picture: int, fps: int) -> int:
+    return 0 if picture <= int(_OPENING_S * fps) else picture
 
 
 def _merged(intervals: Sequence[_Interval]) -> list[_Interval]:

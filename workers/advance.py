@@ -27,6 +27,7 @@ from callreel.windows import plan_windows
 
 from .due import Due
 from .scan import scan_track
+from .turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,7 @@ class Bench:
     control: Control
     queue: Queue
     due: Due
+    turns: Turns
     settled: Callable[[str, int], None]  #: tells the index that this many chunks are in the result
 
 
@@ -52,12 +54,16 @@ def advance(bench: Bench, recording_id: str) -> None:
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         return
     build = plan(bench.storage, bench.settings, recording)
-    if not build.has_media:
+    if not build.has_media or (recording.status is Status.FAILED and not _newer(recording, build)):
         if recording.status is Status.PROCESSING:
             bench.control.append(recording_id, _failed(NoMedia()))
+        bench.settled(recording_id, _chunk_count(recording))
         return
     if recording.build == build.digest:
-        bench.settled(recording_id, _chunk_count(recording))
+        for participant_id, track_id in waiting_exports(recording):
+            bench.queue.export(recording_id, participant_id, track_id)
+        if not waiting_exports(recording):
+            bench.settled(recording_id, _chunk_count(recording))
         return
     missing = store_plans(bench.storage, build)
     bench.due.expect(recording_id, missing, len(build.windows))
@@ -129,6 +135,21 @@ def _objects(storage: Storage, build: Build) -> dict[str, str]:
             found[digest] = keys.head(recording_id, digest)
             storage.put_if_absent(found[digest], run.head)
     return found
+
+
+def _newer(recording: Recording, build: Build) -> bool:
+    """Has anything come since the recording was given up? What failed then fails again."""
+    return any(track.heard_ms > recording.ended_ms for track in build.recording.tracks())
+
+
+def waiting_exports(recording: Recording) -> list[tuple[str, str]]:
+    """(participant, track) of the track files that are announced and not made."""
+    waiting = [artifact.name for artifact in recording.artifacts if artifact.status == "pending"]
+    return [
+        (track.participant_id, track.track_id)
+        for track in recording.tracks()
+        if any(name.startswith(f"tracks/{track.participant_id}/{track.track_id}.") for name in waiting)
+    ]
 
 
 def give_up(bench: Bench, recording_id: str, error: CallreelError) -> None:

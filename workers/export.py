@@ -8,9 +8,8 @@ dot in it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from hashlib import file_digest
 from pathlib import Path
@@ -19,7 +18,7 @@ import av
 from av.container import InputContainer
 
 from callreel import journal, keys, repository
-from callreel.errors import MediaUnreadable
+from callreel.errors import CallreelError, MediaUnreadable
 from callreel.journal import Draft
 from callreel.manifest import Build
 from callreel.model import Artifact, Recording, Segment, Track
@@ -30,6 +29,7 @@ from callreel.timeline import Clip
 
 from . import demux
 from .advance import Bench, plan
+from .folders import job_folder
 
 _US = Fraction(1, 1_000_000)
 #: What WebM may hold; everything else goes into MP4, which every browser plays with H.264, AAC and Opus.
@@ -97,17 +97,6 @@ def pending(build: Build) -> list[Artifact]:
     ]
 
 
-def wanted(bench: Bench, recording_id: str) -> list[tuple[str, str]]:
-    """(participant, track) of the track files that are announced and not made."""
-    state = bench.control.state(recording_id)
-    waiting = [artifact.name for artifact in state.artifacts if artifact.status == "pending"]
-    return [
-        (track.participant_id, track.track_id)
-        for track in state.tracks()
-        if any(name.startswith(f"tracks/{track.participant_id}/{track.track_id}.") for name in waiting)
-    ]
-
-
 def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) -> None:
     """Make a track's files and say so in the journal."""
     recording = repository.load(bench.storage, recording_id)
@@ -116,7 +105,7 @@ def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) 
         return
     build = plan(bench.storage, bench.settings, recording)
     for file in plan_files(build, track):
-        with tempfile.TemporaryDirectory(prefix="callreel-") as name:
+        with job_folder(bench.storage) as name:
             target = Path(name) / f"track.{file.extension}"
             try:
                 artifact = _made(file, target, write_file(bench.storage, build, track, file, target))
@@ -126,6 +115,14 @@ def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) 
                     name=file.name, kind="track", status="failed", mime_type=file.mime_type, error=str(error)[:300]
                 )
         _tell(bench, recording_id, artifact)
+
+
+def give_up(bench: Bench, recording_id: str, participant_id: str, track_id: str, error: CallreelError) -> None:
+    """Say of what is announced of a track that it will not come."""
+    prefix = f"tracks/{participant_id}/{track_id}."
+    for artifact in bench.control.state(recording_id).artifacts:
+        if artifact.status == "pending" and artifact.name.startswith(prefix):
+            _tell(bench, recording_id, replace(artifact, status="failed", error=error.detail))
 
 
 def _made(file: TrackFile, target: Path, duration_ms: int) -> Artifact:

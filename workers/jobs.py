@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callreel.control import Control
-from callreel.errors import ObjectMissing, RecordingDeleted, RenderFailed, UnknownRecording
+from callreel.errors import CallreelError, ObjectMissing, RecordingDeleted, RenderFailed, UnknownRecording
 from callreel.index import Index
 from callreel.index import connect as connect_index
 from callreel.queue import Queue
@@ -16,11 +16,13 @@ from . import join as joining
 from . import render as rendering
 from .due import Due
 from .settings import require_worker
+from .turns import Turns
 
-#: A window is asked for so often (each time it is tried three times) before everybody in it becomes a card …
-_WITH_PICTURES = 2
-#: … and so often before its recording is given up. No recording may stay in a state for ever.
-_AT_ALL = 4
+#: A window is tried so often before everybody in it becomes a card …
+_WITH_PICTURES = 3
+#: … and any work so often before its recording is given up: no recording may stay in a state for ever. Workers that
+#: are killed for other reasons spend tries too, so not too few.
+_AT_ALL = 8
 
 #: A recording that is gone has no work left; that is an end, not an error.
 _GONE = (UnknownRecording, RecordingDeleted)
@@ -38,14 +40,21 @@ def bench(settings: Settings | None = None) -> advancing.Bench:
         control=Control(storage, index),
         queue=queue,
         due=Due(queue.redis, index.set_progress),
+        turns=Turns(queue.redis),
         settled=index.settled,
     )
 
 
 def advance(recording_id: str) -> None:
     require_worker()
+    tools = bench()
     try:
-        advancing.advance(bench(), recording_id)
+        for _ in tools.turns.advance(recording_id):
+            with tools.turns.trying("advance", recording_id) as tries:
+                if tries > _AT_ALL:
+                    advancing.give_up(tools, recording_id, _died("planning"))
+                else:
+                    advancing.advance(tools, recording_id)
     except _GONE:
         return
 
@@ -53,17 +62,18 @@ def advance(recording_id: str) -> None:
 def render(recording_id: str, key: str) -> None:
     require_worker()
     tools = bench()
-    attempts = tools.queue.attempts("render", recording_id, key)
     try:
-        cards_only = attempts > _WITH_PICTURES
-        rendering.render_window(tools.storage, tools.settings, recording_id, key, cards_only=cards_only)
-    except RenderFailed as error:
-        if attempts > _AT_ALL:
-            advancing.give_up(tools, recording_id, error)
-        raise
+        with tools.turns.trying("render", recording_id, key) as tries:
+            if tries > _AT_ALL:
+                advancing.give_up(tools, recording_id, _died("rendering a window"))
+                return
+            cards_only = tries > _WITH_PICTURES
+            rendering.render_window(tools.storage, tools.settings, recording_id, key, cards_only=cards_only)
     except ObjectMissing:
         # the plan or a chunk of it was deleted since: whatever is still wanted will be planned anew
         tools.queue.advance(recording_id)
+        return
+    except _GONE:
         return
     if tools.due.done(recording_id, key):
         tools.queue.join(recording_id)
@@ -73,18 +83,30 @@ def join(recording_id: str) -> None:
     require_worker()
     tools = bench()
     try:
-        if joining.join(tools, recording_id):
-            for participant_id, track_id in exporting.wanted(tools, recording_id):
-                tools.queue.export(recording_id, participant_id, track_id)
-        else:  # something is missing after all, or came meanwhile
-            tools.queue.advance(recording_id)
+        with tools.turns.trying("join", recording_id) as tries:
+            if tries > _AT_ALL:
+                advancing.give_up(tools, recording_id, _died("joining the windows"))
+                return
+            joining.join(tools, recording_id)
     except _GONE:
         return
+    # what is to be exported, what was missing after all, what came meanwhile
+    tools.queue.advance(recording_id)
 
 
 def export(recording_id: str, participant_id: str, track_id: str) -> None:
     require_worker()
+    tools = bench()
     try:
-        exporting.export(bench(), recording_id, participant_id, track_id)
+        with tools.turns.trying("export", recording_id, participant_id, track_id) as tries:
+            if tries > _AT_ALL:
+                exporting.give_up(tools, recording_id, participant_id, track_id, _died("exporting the track"))
+            else:
+                exporting.export(tools, recording_id, participant_id, track_id)
     except _GONE:
         return
+    tools.queue.advance(recording_id)
+
+
+def _died(doing: str) -> CallreelError:
+    return RenderFailed(f"{doing} was begun {_AT_ALL} times and never came to its end")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import file_digest, sha256
@@ -23,6 +22,7 @@ from callreel.storage import Storage
 from . import export, mp4
 from . import ffmpeg as runner
 from .advance import Bench, plan, store_plans
+from .folders import job_folder
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def join(bench: Bench, recording_id: str) -> bool:
     build = plan(bench.storage, bench.settings, recording)
     if recording.build == build.digest or store_plans(bench.storage, build):
         return False
-    with tempfile.TemporaryDirectory(prefix="callreel-") as name:
+    with job_folder(bench.storage) as name:
         film = join_windows(bench, build, Path(name))
         with film.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()

@@ -108,10 +108,12 @@ def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[A
 def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
     """One slice's stretch of a track, from the picture that its first one shows, scaled to its region."""
     zero_us = tile["baseUs"] + 1_000_000 // fps // 2
+    # the first picture is shown from the slice's beginning on, be it some milliseconds early
+    moved = f"if(eq(N,0),min(0,PTS-({zero_us})),PTS-({zero_us}))"
     end_us = tile["baseUs"] + (pictures + 1) * 1_000_000 // fps
     return (
         source.filter("trim", start_pts=tile["firstUs"], end_pts=end_us)
-        .filter("setpts", f"PTS-({zero_us})")
+        .filter("setpts", moved)
         .filter(
             "scale",
             w=tile["width"],

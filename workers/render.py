@@ -6,7 +6,6 @@ A source that breaks the renderer is left out and named in a note beside the win
 from __future__ import annotations
 
 import json
-import tempfile
 from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +22,7 @@ from callreel.windows import canonical
 from . import ffmpeg as runner
 from . import mux, picture, sound
 from .containers import DEMUXERS
+from .folders import job_folder
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ def render_window(
     if cards_only:
         left_out = [_named(item, "video", "this window failed again and again") for item in plan["video"]]
         plan = _without(plan, set(range(len(plan["video"]))))
-    with tempfile.TemporaryDirectory(prefix="callreel-") as name:
+    with job_folder(storage) as name:
         target = render(storage, settings, plan, stored["objects"], Path(name), left_out)
         if left_out:
             storage.put_if_absent(keys.window_note(recording_id, key), json.dumps({"leftOut": left_out}).encode())

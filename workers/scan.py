@@ -22,11 +22,15 @@ from . import containers, demux, opus
 
 #: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
 _MAX_PACKETS = 4_000_000
+#: Packets of a second of one stream: Opus makes 400 at most, pictures come 240 times; a burst doubles it.
+_DENSEST = 1000
 #: No browser records more; larger pictures are refused before anything decodes them.
 MAX_PIXELS = 4096 * 4096
 
 #: Pictures whose distance tells how long the last one lasts: about a second.
 _RECENT = 30
+
+_Row = tuple[int, int, int, int, int]  #: pts and duration in µs, first and last byte, key frame
 
 SegmentKey = tuple[str, str, int]  #: participant, track, seg
 
@@ -130,7 +134,7 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
         if video is not None and video.codec_context.width * video.codec_context.height > MAX_PIXELS:
             raise ValueError(f"{video.codec_context.width}x{video.codec_context.height} pixels are more than allowed")
         wanted: list[av.stream.Stream] = [stream for stream in (video, audio) if stream is not None]
-        rows: dict[int, list[tuple[int, int, int, int, int]]] = {stream.index: [] for stream in wanted}
+        rows: dict[int, list[_Row]] = {stream.index: [] for stream in wanted}
         for count, packet in enumerate(demux.packets(file, *wanted), 1):
             position = -1 if packet.pos is None else packet.pos
             duration_us = int((packet.duration or 0) * packet.time_base * 1_000_000)
@@ -148,6 +152,8 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
             )
             if count > _MAX_PACKETS:
                 raise ValueError(f"more than {_MAX_PACKETS} packets")
+        for found in rows.values():
+            _check_density(found)
         return RunScan(
             first_seq=blank.first_seq,
             chunk_sha256=blank.chunk_sha256,
@@ -164,7 +170,15 @@ def _demux(blank: RunScan, container: Container, head: bytes, data: bytes, *, ow
         )
 
 
-def _columns(rows: list[tuple[int, int, int, int, int]]) -> dict[str, scans.Ints]:
+def _check_density(rows: list[_Row]) -> None:
+    """Raises `ValueError` for more packets than any recorder makes: planning has to look at each of a window's."""
+    if rows:
+        span_s = (max(row[0] for row in rows) - min(row[0] for row in rows)) // 1_000_000 + 1
+        if len(rows) > _DENSEST * span_s:
+            raise ValueError(f"{len(rows)} packets in {span_s} s are more than any recorder makes")
+
+
+def _columns(rows: list[_Row]) -> dict[str, scans.Ints]:
     # Order of time, whatever the order in the file; a time of which there are two can only be shown once.
     table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 5)
     if len(table):
@@ -173,7 +187,7 @@ def _columns(rows: list[tuple[int, int, int, int, int]]) -> dict[str, scans.Ints
     return {name: table[:, index].copy() for index, name in enumerate(names)}
 
 
-def _video(rows: list[tuple[int, int, int, int, int]]) -> Packets:
+def _video(rows: list[_Row]) -> Packets:
     columns = _columns(rows)
     # Before the first key frame there is nothing to decode from.
     keys_at = np.flatnonzero(columns["key"])

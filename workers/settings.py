@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import sys
 from typing import Any
 
@@ -28,6 +29,9 @@ _HEAVY = ("av", "numpy", "soxr", "PIL.Image", "workers.jobs")
 
 #: A worker that is killed is forgotten after this; it only matters to who counts workers.
 _WORKER_TTL_S = 60
+
+#: Addresses of a job: its libraries take one GiB, what it holds of media far less; ffmpeg has limits of its own.
+_HORSE_BYTES = 8 * 1024**3
 
 _REFUSAL = "A worker of Callreel is started with this line, and no other:\n    {} [queues]"
 
@@ -75,6 +79,9 @@ class Worker(rq.Worker):
 
     def main_work_horse(self, job: Job, queue: RqQueue) -> None:
         die_with(self.pid or 0)  # here, for it is the horse's main thread that the kernel ties
+        if sys.platform.startswith("linux"):  # what it reads is hostile, and whoever shares the machine is not
+            resource.setrlimit(resource.RLIMIT_AS, (_HORSE_BYTES, _HORSE_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         super().main_work_horse(job, queue)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:

@@ -155,12 +155,18 @@ def test_coming_late_leaving_and_coming_back_are_no_gaps() -> None:
 
 
 def test_no_card_flashes_up_between_microphone_and_camera() -> None:
-    sound = replace(track(segment([0, 1]), track_id="mic"), kind="audio")
-    picture = track(segment([0, 1], start_ms=60))
+    sound = replace(track(segment([0, 1], start_ms=1_000), track_id="mic"), kind="audio")
+    picture = track(segment([0, 1], start_ms=1_060))
     scans = {("p", "mic", 0): [run(0, 2, sound=True)], ("p", "cam", 0): [run(0, 2)]}
     timeline = plan_timeline(recording(sound, picture), scans)
-    assert shown(timeline, scans)[0] == (0, 2, 0)
-    assert shown(timeline, scans)[1] == (2, 122, 1)
+    assert shown(timeline, scans)[:2] == [(0, 32, 0), (32, 152, 1)]
+
+
+def test_who_is_there_from_the_start_is_shown_from_the_first_picture_on() -> None:
+    one, two = track(segment([0, 1], start_ms=60)), track(segment([0, 1], start_ms=190), participant="q")
+    scans = {("p", "cam", 0): [run(0, 2)], ("q", "cam", 0): [run(0, 2)]}
+    timeline = plan_timeline(recording(one, two), scans)
+    assert shown(timeline, scans) == [(0, 122, 2), (122, 126, 1), (126, 600, 0)]
 
 
 def test_a_still_screen_stands_until_its_recorder_ended() -> None:

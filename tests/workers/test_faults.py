@@ -24,10 +24,12 @@ from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture
 from tests.kit.detect import examine
 from tests.kit.line import Made, make_film, plan_now, settings_for
+from workers import advance as advancing
 from workers import jobs
 from workers.advance import advance, store_plans
 from workers.jobs import bench as make_bench
 from workers.render import render_window
+from workers.turns import Turns
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +175,10 @@ def test_the_last_resort_is_a_window_of_cards_with_everybodys_sound(
     assert {item["participantId"] for item in made.manifest["leftOut"]} == set(findings)
 
 
-def test_a_recording_that_cannot_be_rendered_is_given_up_and_says_so(
+def test_work_that_never_ends_is_given_up_and_says_so(
     data_dir: Path, redis_url: str, call: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An ffmpeg that always fails: the recording ends as failed, and its chunks are still there."""
+    """A window whose ffmpeg always fails, or kills its worker: the recording fails, and its chunks are still there."""
     recording_id = build_recording(data_dir, call)
     monkeypatch.setenv("CALLREEL_STORAGE", f"file://{data_dir}")
     monkeypatch.setenv("CALLREEL_REDIS_URL", redis_url)
@@ -184,13 +186,47 @@ def test_a_recording_that_cannot_be_rendered_is_given_up_and_says_so(
     tools = make_bench()
     advance(tools, recording_id)
     key = store_plans(tools.storage, plan_now(tools, recording_id))[0]
-    with Redis.from_url(redis_url) as client:
-        client.set(f"callreel:attempts:render:{recording_id}:{key}", 5)
-    with pytest.raises(RenderFailed):
-        jobs.render(recording_id, key)
+    for _ in range(8):
+        with pytest.raises(RenderFailed):
+            jobs.render(recording_id, key)
+    assert tools.control.state(recording_id).status is Status.PROCESSING
+    jobs.render(recording_id, key)
     state = tools.control.state(recording_id)
     assert (state.status, state.error_code) == (Status.FAILED, "render_failed")
     assert len(repository.read_chunks(tools.storage, recording_id)) == sum(len(run.chunks) for run in call.runs)
+    monkeypatch.delenv("CALLREEL_FFMPEG")
+    jobs.advance(recording_id)
+    assert tools.control.state(recording_id).status is Status.FAILED, "nothing came since, so nothing is tried again"
+
+
+def test_exports_that_were_lost_are_asked_for_again(
+    data_dir: Path, redis_url: str, call: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording_id = build_recording(data_dir, call)
+    make_film(data_dir, redis_url, recording_id)
+    monkeypatch.setenv("CALLREEL_STORAGE", f"file://{data_dir}")
+    monkeypatch.setenv("CALLREEL_REDIS_URL", redis_url)
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    tools = make_bench()
+    jobs.advance(recording_id)
+    asked = {tuple(job.args) for job in tools.queue._queues["export"].jobs}
+    assert asked == {(recording_id, run.participant, run.track_id) for run in call.runs}
+    for job in asked:
+        jobs.export(*job)
+    assert {a.status for a in tools.control.state(recording_id).artifacts} == {"ready"}
+    assert advancing.waiting_exports(tools.control.state(recording_id)) == []
+
+
+def test_one_advance_at_a_time_and_none_is_forgotten(redis_url: str) -> None:
+    with Redis.from_url(redis_url) as client:
+        turns, looked = Turns(client), 0
+        for _ in turns.advance("r"):
+            looked += 1
+            if looked == 1:
+                assert list(Turns(client).advance("r")) == [], "somebody else is at it"
+        assert looked == 2, "and looks again, for something came meanwhile"
+        assert len(list(turns.advance("r"))) == 1
 
 
 @pytest.mark.parametrize(("form", "codec"), [("mp4", "aac"), ("ogg", "libopus"), ("webm", "libopus")])

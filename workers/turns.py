@@ -1,0 +1,50 @@
+"""Who may do what how often: one `advance` of a recording at a time, and an end to trying what always fails.
+
+Hints in Redis, all of which expire. Where they are lost, work is done twice or tried once more, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+
+from callreel import keys
+
+#: After so long an `advance` may have died, and another one begins beside it: harmless, and rarely needed.
+_TURN_S = 30
+#: A failure is forgotten after a day.
+_TRIES_S = 86400
+
+
+class Turns:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def advance(self, recording_id: str) -> Iterator[None]:
+        """Yields once for every time the recording has to be looked at; not at all while somebody else does."""
+        dirty, turn = _key("dirty", recording_id), _key("turn", recording_id)
+        self._redis.set(dirty, 1, ex=_TRIES_S)
+        # whoever finds the turn taken has said so before, and the holder looks again behind giving it back
+        while self._redis.exists(dirty) and self._redis.set(turn, 1, nx=True, ex=_TURN_S):
+            try:
+                while self._redis.delete(dirty):
+                    self._redis.expire(turn, _TURN_S)
+                    yield
+            finally:
+                self._redis.delete(turn)
+
+    @contextmanager
+    def trying(self, job: str, *args: str) -> Iterator[int]:
+        """How often this very work was begun and not ended, this time included. Counted at the beginning, for who is
+        killed at it cannot count."""
+        key = _key("tries", job, *args)
+        tries = int(self._redis.incr(key))
+        self._redis.expire(key, _TRIES_S)
+        yield tries
+        self._redis.delete(key)
+
+
+def _key(kind: str, *names: str) -> str:
+    return f"{keys.INDEX_PREFIX}{kind}:{':'.join(names)}"
