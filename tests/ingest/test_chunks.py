@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from callreel.errors import InsufficientStorage
@@ -271,6 +272,27 @@ def test_chunks_of_nothing_known_are_refused(desk: Desk) -> None:
     refused(desk.chunk("nonsense", 0), 400, "invalid_id")
     refused(desk.chunk(recording_id, 0, track_id="a.b"), 400, "invalid_id")
     refused(desk.chunk(recording_id, 0, track_id="x" * 65), 400, "invalid_id")
+
+
+def test_a_refused_preflight_is_a_problem_and_opens_nothing(redis_url: str, data_dir: Path) -> None:
+    page, wanted = "https://page.example", "authorization,chunk"
+    with application(redis_url, data_dir, cors_origins=page) as desk:
+        url = desk.url(f"rec_{CALL}_1732259000123", "/tracks/cam/chunks")
+
+        def ask(origin: str, method: str, headers: str) -> httpx.Response:
+            asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+            return desk.client.options(url, headers={"Origin": origin, **asked})
+
+        assert ask(page, "POST", wanted).status_code == 200
+        answer = ask("https://evil.example", "POST", wanted)
+        assert "origin" in refused(answer, 400, "invalid_request")["detail"]
+        assert "access-control-allow-origin" not in answer.headers
+        assert "Origin" in answer.headers["vary"]
+        for method, headers, what in (("PATCH", wanted, "method"), ("POST", "x-other", "headers")):
+            answer = ask(page, method, headers)
+            assert what in refused(answer, 400, "invalid_request")["detail"]
+            assert answer.headers["access-control-allow-origin"] == page
+            assert len(answer.content) == int(answer.headers["content-length"])
 
 
 def test_late_chunks_are_taken_and_looked_at(desk: Desk) -> None:
