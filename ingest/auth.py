@@ -18,6 +18,7 @@ Roles = frozenset[Role]
 
 #: What the roles may, as in the contract's table.
 EVERYBODY: Roles = frozenset({"service", "host", "participant", "viewer"})
+SERVICES: Roles = frozenset({"service"})
 HOSTS: Roles = frozenset({"service", "host"})
 UPLOADERS: Roles = frozenset({"service", "host", "participant"})
 WATCHERS: Roles = frozenset({"service", "host", "viewer"})

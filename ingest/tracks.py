@@ -15,7 +15,7 @@ from callreel.model import Recording, Track
 from callreel.states import ACTIVE
 from callreel.tokens import Caller
 
-from .auth import HOSTS
+from .auth import HOSTS, SERVICES, Roles
 from .bodies import read_json
 from .shell import Shell, success
 
@@ -56,7 +56,7 @@ class TrackCalls:
         recording_id, track_id = request.path_params["recordingId"], request.path_params["trackId"]
 
         def have() -> wire.Json:
-            self._track(recording_id, track_id, caller)
+            self._track(recording_id, track_id, caller, HOSTS)
             return {"segments": wire.segments(self._shell.index.have(recording_id, [track_id])[track_id])}
 
         return success(await self._run(have))
@@ -94,12 +94,15 @@ class TrackCalls:
         refuse_deleted(state)
         return state
 
-    def _track(self, recording_id: str, track_id: str, caller: Caller) -> Track:
-        """Raises `UnknownRecording`, `RecordingDeleted`, `UnknownTrack`, `NotYourTrack`."""
+    def _track(self, recording_id: str, track_id: str, caller: Caller, roles: Roles = SERVICES) -> Track:
+        """A track of the caller's own, or anybody's for these roles.
+
+        Raises `UnknownRecording`, `RecordingDeleted`, `UnknownTrack`, `NotYourTrack`.
+        """
         track = self._state(recording_id).track(track_id)
         if track is None:
             raise UnknownTrack(f"There is no track {track_id}; announce it first, with PUT.")
-        if caller.role != "service" and track.participant_id != caller.participant_id:
+        if caller.role not in roles and track.participant_id != caller.participant_id:
             raise NotYourTrack(f"Track {track_id} belongs to another participant.")
         return track
 

@@ -89,6 +89,20 @@ def test_complete_says_what_is_missing(desk: Desk) -> None:
     assert desk.jobs.advanced == [recording_id]
 
 
+def test_a_host_reads_what_is_there_of_anybody_and_writes_to_nobody(desk: Desk) -> None:
+    recording_id = desk.begun()
+    desk.as_who = bearer("participant", "bob")
+    said(desk.track(recording_id, "bobs"), 201)
+    said(desk.chunk(recording_id, 0, track_id="bobs"), 201)
+    for role in ("host", "service", "participant"):
+        desk.as_who = bearer(role, "bob" if role == "participant" else "somebody")
+        here = said(desk.get(desk.url(recording_id, "/tracks/bobs/chunks")), 200)
+        assert here == {"segments": [{"seg": 0, "have": [[0, 0]], "next": 1, "bytes": 100}]}
+    desk.as_who = bearer("host", "somebody")
+    refused(desk.complete(recording_id, [], "bobs"), 403, "not_your_track")
+    refused(desk.chunk(recording_id, 1, track_id="bobs"), 403, "not_your_track")
+
+
 @pytest.mark.parametrize(
     "segments",
     [
