@@ -29,8 +29,8 @@ def now_ms() -> int:
 class Observer(Protocol):
     """Who wants to know of facts once they are durable: the index."""
 
-    def noted(self, recording: Recording, fact: Fact) -> None:
-        """A fact was written; may be told twice."""
+    def noted(self, recording: Recording, fact: Fact | None) -> None:
+        """A fact was written; may be told twice. None: nothing new, but whoever wrote the last may not have told."""
 
 
 #: A browser has a handful, and a new one after every reload; a call of a hundred people has room for ten of each. Every
@@ -159,8 +159,7 @@ class Control:
 
     def _append(self, recording_id: str, decide: Callable[[Recording], Draft | None]) -> Recording:
         state, fact = journal.append(self.storage, recording_id, decide, at_ms=self.clock_ms())
-        if fact is not None:
-            self.observer.noted(state, fact)
+        self.observer.noted(state, fact)  # also where it was said already: that process may have died before this line
         return state
 
     def _latest(self, call_id: str) -> Recording | None:

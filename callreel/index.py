@@ -82,12 +82,13 @@ class Index:
         self.owed: set[str] = set()  #: recordings whose facts could not be noted; `rebuild.settle` does it later
         self._note, self._settle = script(client, "note"), script(client, "settle")
 
-    def noted(self, recording: Recording, fact: Fact) -> None:
+    def noted(self, recording: Recording, fact: Fact | None) -> None:
         """A fact was written; may be told twice. Never fails: what cannot be noted now is owed."""
         try:
             self.note(recording)
         except Unavailable as error:
-            log.warning("index: %s of %s is not noted yet: %s", fact.type, recording.recording_id, error.detail)
+            what = fact.type if fact else "the state"
+            log.warning("index: %s of %s is not noted yet: %s", what, recording.recording_id, error.detail)
             self.owed.add(recording.recording_id)
 
     def note(self, recording: Recording, *, wake: bool = True) -> None:

@@ -31,7 +31,7 @@ Place = tuple[str, str, int, int]  #: participant, name of the track, seg, seq
 class NoObserver:
     """For recordings that no index needs to know of."""
 
-    def noted(self, recording: Recording, fact: Fact) -> None:
+    def noted(self, recording: Recording, fact: Fact | None) -> None:
         return
 
 

@@ -28,9 +28,13 @@ class Clock:
 @dataclass
 class Remembering:
     told: list[tuple[str, int, str]] = field(default_factory=list)
+    again: list[tuple[str, int]] = field(default_factory=list)  #: told without a new fact
 
-    def noted(self, recording: Recording, fact: Fact) -> None:
-        self.told.append((recording.recording_id, fact.sequence, fact.type))
+    def noted(self, recording: Recording, fact: Fact | None) -> None:
+        if fact is not None:
+            self.told.append((recording.recording_id, fact.sequence, fact.type))
+        else:
+            self.again.append((recording.recording_id, recording.sequence))
 
 
 @dataclass

@@ -355,6 +355,17 @@ def test_every_fact_is_told_once_it_is_durable_and_never_when_refused(world: Wor
     assert world.observer.told == [(recording_id, fact.sequence, fact.type) for fact in facts]
 
 
+def test_what_was_said_already_is_told_again(world: World) -> None:
+    recording_id = world.control.start("call", "host", {}).recording_id
+    for again in ([], [(recording_id, 2)]):  # who was first may have died between the fact and telling of it
+        add_track(world, recording_id)
+        assert world.observer.again == again
+    world.observer.again.clear()
+    for again in ([], [(recording_id, 3)]):
+        world.control.stop("call")
+        assert world.observer.again == again
+
+
 def test_calls_whose_ids_begin_alike_are_different_calls(world: World) -> None:
     one = world.control.start("a", "host", {}).recording_id
     two = world.control.start("a_1", "host", {}).recording_id
