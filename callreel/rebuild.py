@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 from . import journal, keys
-from .errors import CallreelError, UnknownRecording
+from .errors import PermanentError
 from .have import of_recording
 from .index import Index, ask
 from .model import Recording
@@ -23,6 +23,10 @@ from .states import FINAL
 from .storage import Storage
 
 log = logging.getLogger(__name__)
+
+#: What reading a recording ends with whose objects are not what was written. `Unavailable` is not among them: another
+#: try may find it whole.
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, PermanentError)
 
 #: Renewed at every recording, whose listing takes far less; after a crash the others wait so long.
 _LOCK_MS = 30_000
@@ -61,7 +65,12 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
             if ask(lambda: client.get(keys.INDEX_LOCK)) != token:
                 return False  # this process slept too long, another one is filling
             ask(lambda: client.pexpire(keys.INDEX_LOCK, _LOCK_MS))
-            _fill(index, load(storage, recording_id))
+            try:
+                recording = load(storage, recording_id)
+            except DAMAGE as error:  # costs nobody else anything
+                log.error("index: %s is left out, for it cannot be read: %r", recording_id, error)
+                continue
+            _fill(index, recording)
             count += 1
         run_id = ask(lambda: client.info("server"))["run_id"]
         epoch = time.time_ns() // 1_000_000
@@ -76,7 +85,12 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
 def settle(index: Index, storage: Storage) -> None:
     """Note what could not be noted when it happened. Raises `Unavailable`."""
     for recording_id in list(index.owed):
-        index.note(journal.fold(recording_id, journal.read(storage, recording_id)))
+        try:
+            state = journal.fold(recording_id, journal.read(storage, recording_id))
+        except DAMAGE as error:
+            log.error("index: %s is not noted, for it cannot be read: %r", recording_id, error)
+        else:
+            index.note(state)
         index.owed.discard(recording_id)
 
 
@@ -84,13 +98,16 @@ def check(index: Index, storage: Storage) -> list[str]:
     """Sentences about what index and storage do not agree in. Raises `Unavailable`."""
     if not index.ready():
         return ["the index is empty or was lost: `callreel rebuild` makes it anew"]
-    found: list[str] = []
+    slots = {entry.key: recording_of(storage, entry.key) for entry in storage.list("calls/")}
+    found = [f"{key}: cannot be read" for key, recording_id in slots.items() if recording_id is None]
     ids = set(recording_ids(storage))
     for recording_id in sorted(ids):
         try:
-            found += [f"{recording_id}: {sentence}" for sentence in _differences(index, load(storage, recording_id))]
-        except CallreelError as error:
-            found.append(f"{recording_id}: {error.detail}")
+            recording = load(storage, recording_id)
+        except DAMAGE as error:
+            found.append(f"{recording_id}: cannot be read: {error!r}")
+        else:
+            found += [f"{recording_id}: {sentence}" for sentence in _differences(index, recording)]
     prefix = keys.index_recording("")
     known = {name.removeprefix(prefix) for name in ask(lambda: list(index.redis.scan_iter(f"{prefix}*", count=1000)))}
     found += [f"{recording_id}: in the index, but not in the storage" for recording_id in sorted(known - ids)]
@@ -98,14 +115,21 @@ def check(index: Index, storage: Storage) -> list[str]:
 
 
 def recording_ids(storage: Storage) -> Iterator[str]:
-    """Every recording that was begun."""
+    """Every recording that was begun, whether it can be read or not."""
     for entry in storage.list("calls/"):
-        recording_id = str(json.loads(storage.get(entry.key))["recordingId"])
-        try:
-            journal.fold(recording_id, journal.read(storage, recording_id))
-        except UnknownRecording:  # the slot was taken, and the process died before the first fact: nobody was told
-            continue
-        yield recording_id
+        recording_id = recording_of(storage, entry.key)
+        # The slot may be taken, and the process have died before the first fact: nobody was told.
+        if recording_id is not None and any(True for _ in storage.list(keys.journal_prefix(recording_id))):
+            yield recording_id
+
+
+def recording_of(storage: Storage, slot: str) -> str | None:
+    """The recording that a call's slot names; None, and a line in the log, where the slot is damaged."""
+    try:
+        return str(json.loads(storage.get(slot))["recordingId"])
+    except DAMAGE as error:
+        log.error("index: %s cannot be read: %r", slot, error)
+        return None
 
 
 def _slots(recording: Recording) -> dict[str, dict[str, str]]:

@@ -20,8 +20,9 @@ from callreel.model import Chunk, Participant, Track, ranges
 from callreel.repository import load
 from callreel.slots import Limits, Slots
 from callreel.states import Status
+from tests.kit.build import NoObserver
 
-from .desk import EBML, Desk, application, media, refused, said
+from .desk import CALL, EBML, Desk, application, media, refused, said
 
 LIMITS = Limits(late_ms=1000, track_bytes=10**9, recording_bytes=10**9, seq_ahead=4096)
 
@@ -145,6 +146,25 @@ def test_check_tells_what_does_not_agree(desk: Desk, redis_url: str, data_dir: P
     assert rebuild.check(desk.index, desk.storage) == []
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"[]", b"{}", b'{"type": "stopped", "atMs": 1, "data": {}}'])
+def test_a_damaged_recording_costs_nobody_else_anything(desk: Desk, data_dir: Path, damage: bytes) -> None:
+    damaged = desk.begun()
+    control = Control(desk.storage, desk.index)
+    control.start("c2", "host", {})
+    whole = control.start("c3", "host", {}).recording_id
+    fact = data_dir / keys.journal_fact(damaged, 2)
+    assert fact.exists()
+    fact.write_bytes(damage)
+    (data_dir / "calls/c2/000000.json").write_bytes(damage)
+    desk.index.owed = {damaged, whole}
+    rebuild.settle(desk.index, desk.storage)
+    assert desk.index.owed == set()
+    assert rebuild.rebuild(desk.index, desk.storage, force=True)
+    assert [one.recording_id for one in desk.index.open_recordings()] == [whole]
+    told = {sentence.split(": ")[0] for sentence in rebuild.check(desk.index, desk.storage)}
+    assert told == {damaged, "calls/c2/000000.json"}
+
+
 def test_facts_may_be_noted_twice_and_late(desk: Desk, redis_url: str) -> None:
     recording_id = busy(desk)
     control = Control(desk.storage, desk.index)
@@ -163,6 +183,19 @@ def test_a_recording_of_very_many_tracks_is_noted(desk: Desk) -> None:
     alice = Participant(participant_id="alice", name="Alice", tracks=tracks)
     desk.index.note(replace(Control(desk.storage, desk.index).state(recording_id), participants=(alice,)))
     assert desk.index.redis.hget(keys.index_recording(recording_id), "owner:t4199") == "alice"
+
+
+def test_facts_that_were_never_told_are_noted_when_they_are_said_again(desk: Desk) -> None:
+    recording_id = desk.start()
+    untold = Control(desk.storage, NoObserver())  # a process that died behind the fact
+    untold.put_track(recording_id, "cam", "alice", "Alice", "camera", "av", "")
+    refused(desk.chunk(recording_id, 0), 404, "unknown_track")
+    said(desk.track(recording_id), 200)
+    said(desk.chunk(recording_id, 0), 201)
+    untold.stop(CALL)
+    assert [one.status for one in desk.index.open_recordings()] == ["recording"]
+    desk.stop()
+    assert [one.status for one in desk.index.open_recordings()] == ["stopping"]
 
 
 def test_a_fact_the_index_missed_is_noted_later(redis_url: str, data_dir: Path) -> None:
