@@ -12,11 +12,12 @@ import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from redis import RedisError
 
-from callreel import keys, rebuild
+from callreel import journal, keys, rebuild
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
 from callreel.index import Index, OpenRecording, connect
@@ -35,6 +36,7 @@ TICK_S = 1.0
 _LEASE_MS = 5000  #: how long a sweeper that died goes on leading
 _RECOVER_S = 5.0  #: how often lost jobs are looked for; they are believed for some seconds anyway
 _CLEAN_S = 600.0
+_REFRESH_S = 30.0  #: how long the index may not know what a process wrote that died before it could tell
 _LITTER_S = 6 * 3600  #: no upload or render writes nothing to its file for so long
 
 #: A job that ends asks for the next step itself, so this only matters where one was lost: soon first, then rarely.
@@ -62,6 +64,9 @@ class Sweeper:
     _asked: dict[str, tuple[Status, int, int]] = field(
         default_factory=dict
     )  #: id → status, when asked, pause until again
+    _rests_until_ms: dict[str, int] = field(default_factory=dict)  #: id → not looked after before; what cannot be read
+    _noted: set[str] = field(default_factory=set)  #: slots of calls whose recording the index knows for certain
+    _refreshed_s: float = -_REFRESH_S
     _recovered_s: float = 0.0
     _cleaned_s: float = 0.0
 
@@ -86,12 +91,47 @@ class Sweeper:
         if not rebuild.ensure(self.index, self.storage):
             return  # somebody is at it
         rebuild.settle(self.index, self.storage)
+        if monotonic_s - self._refreshed_s >= _REFRESH_S:
+            self._refresh()
+            self._refreshed_s = monotonic_s
         found = self.index.open_recordings()
         for recording in found:
-            self._look_after(recording)
-        self._asked = {
-            each.recording_id: self._asked[each.recording_id] for each in found if each.recording_id in self._asked
-        }
+            with self._alone(recording.recording_id) as rests:
+                if not rests:
+                    self._look_after(recording)
+        ids = {recording.recording_id for recording in found}
+        self._asked = {each: asked for each, asked in self._asked.items() if each in ids}
+        self._rests_until_ms = {each: until for each, until in self._rests_until_ms.items() if until > now_ms()}
+
+    @contextlib.contextmanager
+    def _alone(self, recording_id: str) -> Iterator[bool]:
+        """What goes wrong with one recording costs the others nothing; it rests a while, which it is told."""
+        try:
+            yield now_ms() < self._rests_until_ms.get(recording_id, 0)
+        except RedisError:
+            raise  # that concerns all of them
+        except Exception:
+            log.exception("sweep: %s cannot be looked after; trying again later", recording_id)
+            self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
+
+    def _refresh(self) -> None:
+        """Note what the journals say: of every recording once, of the open ones again and again."""
+        for entry in self.storage.list("calls/"):
+            if entry.key in self._noted:
+                continue
+            recording_id = rebuild.recording_of(self.storage, entry.key)
+            if not self.leads():  # asked here, for all of them may take longer than the lease lasts
+                return
+            with self._alone(recording_id or entry.key):
+                if recording_id is not None and (facts := journal.read(self.storage, recording_id)):
+                    self.index.note(journal.fold(recording_id, facts), wake=False)
+                    self._noted.add(entry.key)
+        for recording in self.index.open_recordings():
+            if not self.leads():
+                return
+            with self._alone(recording.recording_id):
+                state = journal.fold(recording.recording_id, journal.read(self.storage, recording.recording_id))
+                self.index.note(state, wake=False)
 
     def _look_after(self, recording: OpenRecording) -> None:
         at_ms = now_ms()
@@ -152,6 +192,8 @@ def run(settings: Settings, stopped: threading.Event) -> None:
             sweeper.tick()
         except (CallreelError, RedisError) as error:
             log.warning("sweep: %s; trying again", error)
+        except Exception:  # whoever looks for what is due must not end of what it found
+            log.exception("sweep: trying again")
     with contextlib.suppress(RedisError):  # then the lease ends by itself
         sweeper.resign()
 

@@ -15,12 +15,14 @@ from rq import Queue as RqQueue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from callreel import keys
 from callreel.control import Control, now_ms
 from callreel.index import Index, connect
 from callreel.queue import Queue
 from callreel.settings import Settings
 from callreel.states import Status
 from callreel.storage.local import LocalStorage
+from tests.kit.build import NoObserver
 from workers.sweep import Sweeper, clean_litter
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +151,41 @@ def test_a_flushed_index_is_filled_again_and_nobody_is_forgotten(
     sweeper.tick()
     assert index.ready()
     assert [job.args for job in waiting(queue)] == [[due.recording_id]]
+
+
+def test_facts_that_nobody_told_the_index_are_noticed(
+    sweeper: Sweeper, control: Control, storage: LocalStorage, clock: Clock, queue: Queue, index: Index
+) -> None:
+    sweeper.tick()
+    untold = Control(storage, NoObserver(), clock)  # a process that died behind each fact
+    clock.ago_ms = 20_000
+    known = control.start("one", "host", {}).recording_id
+    untold.stop("one")
+    unknown = untold.start("two", "host", {}).recording_id
+    sweeper.tick()
+    assert waiting(queue) == []
+    sweeper._refreshed_s -= 30
+    sweeper.tick()
+    assert [job.args for job in waiting(queue)] == [[known]]
+    assert {each.recording_id for each in index.open_recordings()} == {known, unknown}
+
+
+def test_a_damaged_recording_does_not_stop_the_others(
+    sweeper: Sweeper, control: Control, storage: LocalStorage, clock: Clock, queue: Queue, index: Index
+) -> None:
+    sweeper.tick()
+    clock.ago_ms = 20_000
+    damaged = control.start("one", "host", {"maxDurationS": 10}).recording_id
+    due = control.start("two", "host", {}).recording_id
+    control.stop("two")
+    storage.path(keys.journal_fact(damaged, 1)).write_bytes(b"")
+    sweeper._refreshed_s -= 30
+    index.owed.add(damaged)
+    sweeper.tick()
+    assert [job.args for job in waiting(queue)] == [[due]]
+    sweeper._rests_until_ms.clear()
+    sweeper.tick()
+    assert damaged in sweeper._rests_until_ms
 
 
 def test_of_many_sweepers_one_leads_until_it_resigns(sweeper: Sweeper) -> None:
