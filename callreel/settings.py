@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     )
     fsync: Literal["always", "never"] = Field("always", description="`never` trades power-loss safety for speed.")
     drain_s: float = Field(15, ge=0, le=3600, description="How long stop waits for tracks that are still uploading.")
+    idle_s: float = Field(
+        900, ge=1, description="A recording ends when neither a chunk nor anything else came for so long: all are gone."
+    )
     late_s: float = Field(86400, ge=0, description="How long after stop chunks are still taken.")
     lateness_s: float = Field(
         6, ge=0, le=3600, description="How long a rolling window waits for a silent track; for `rolling`."
@@ -38,7 +41,9 @@ class Settings(BaseSettings):
     chunk_bytes: int = Field(64 * MIB, ge=1024, description="Largest chunk. One chunk after sleep can be tens of MB.")
     track_bytes: int = Field(16 * 1024 * MIB, ge=1024, description="Largest sum of a track's chunks.")
     recording_bytes: int = Field(128 * 1024 * MIB, ge=1024, description="Largest sum of a recording's chunks.")
-    seq_ahead: int = Field(4096, ge=1, description="How far a chunk's number may be ahead of the highest one that is here.")
+    seq_ahead: int = Field(
+        4096, ge=1, description="How far a chunk's number may be ahead of the highest one that is here."
+    )
     inflight_bytes: int = Field(
         32 * MIB, ge=MIB, description="Bodies a process holds in memory; more goes over the disk."
     )

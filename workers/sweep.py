@@ -115,7 +115,7 @@ class Sweeper:
             self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
 
     def _refresh(self) -> None:
-        """Note what the journals say: of every recording once, of the open ones again and again."""
+        """Note what the journals say: of every recording once, of the open ones again and again; end the idle ones."""
         for entry in self.storage.list("calls/"):
             if entry.key in self._noted:
                 continue
@@ -130,8 +130,11 @@ class Sweeper:
             if not self.leads():
                 return
             with self._alone(recording.recording_id):
-                state = journal.fold(recording.recording_id, journal.read(self.storage, recording.recording_id))
-                self.index.note(state, wake=False)
+                facts = journal.read(self.storage, recording.recording_id)
+                self.index.note(journal.fold(recording.recording_id, facts), wake=False)
+                heard_ms = max(facts[-1].at_ms, recording.last_chunk_ms)
+                if recording.status in ACTIVE and now_ms() - heard_ms >= self.settings.idle_s * 1000:
+                    stop_idle(Control(self.storage, self.index), recording.recording_id, facts[-1].sequence)
 
     def _look_after(self, recording: OpenRecording) -> None:
         at_ms = now_ms()
@@ -163,6 +166,15 @@ def stop_overlong(control: Control, recording_id: str) -> None:
         paused_ms = sum((until or at_ms) - since for since, until in state.pauses)
         over = at_ms - state.started_ms - paused_ms >= state.options.max_duration_s * 1000
         return ("stopped", {"reason": "maxDuration"}) if over else None
+
+    control.append(recording_id, decide)
+
+
+def stop_idle(control: Control, recording_id: str, sequence: int) -> None:
+    """Stop a recording that everybody left without a word, for it blocks the next one; unless a fact came meanwhile."""
+
+    def decide(state: Recording) -> Draft | None:
+        return ("stopped", {"reason": "idle"}) if state.status in ACTIVE and state.sequence == sequence else None
 
     control.append(recording_id, decide)
 

@@ -140,6 +140,21 @@ def test_a_recording_ends_at_its_longest_duration(
     assert control.state(over).sequence == 2
 
 
+def test_a_recording_that_everybody_left_ends(sweeper: Sweeper, control: Control, clock: Clock, index: Index) -> None:
+    sweeper.tick()
+    clock.ago_ms = 901_000
+    left, uploading, joined = (control.start(call, "host", {}).recording_id for call in ("one", "two", "three"))
+    index.redis.hset(keys.index_recording(uploading), "lastChunkMs", now_ms() - 880_000)
+    clock.ago_ms = 880_000
+    control.put_track(joined, "cam", "ada", "Ada", "camera", "av", "")
+    clock.ago_ms = 0
+    sweeper._refreshed_s -= 30
+    sweeper.tick()
+    assert control.state(left).end_reason == "idle"
+    assert [control.state(each).status for each in (left, uploading, joined)] == ["stopping", "recording", "recording"]
+    control.start("one", "host", {})
+
+
 def test_a_flushed_index_is_filled_again_and_nobody_is_forgotten(
     sweeper: Sweeper, control: Control, clock: Clock, queue: Queue, index: Index
 ) -> None:
