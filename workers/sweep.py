@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
 import threading
 import time
@@ -180,12 +181,17 @@ def stop_idle(control: Control, recording_id: str, sequence: int) -> None:
 
 
 def clean_litter(storage: Storage) -> None:
-    """Remove temporary files that nobody will come back for."""
+    """Remove temporary files and the folders of jobs that nobody will come back for."""
     if not isinstance(storage, LocalStorage):
         return
     for path in storage.tmp.iterdir():
         try:
-            if path.is_file() and time.time() - path.stat().st_mtime > _LITTER_S:
+            parts = [path, *path.rglob("*")]  # a folder's own time does not move while a file in it grows
+            if time.time() - max(part.lstat().st_mtime for part in parts) <= _LITTER_S:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink(missing_ok=True)
         except FileNotFoundError:
             continue

@@ -225,6 +225,20 @@ def test_only_old_temporary_files_are_litter(storage: LocalStorage) -> None:
     assert new.exists()
 
 
+def test_folders_of_jobs_that_were_killed_are_litter_once_nothing_in_them_is_new(storage: LocalStorage) -> None:
+    killed, working = storage.tmp / "callreel-1", storage.tmp / "callreel-2"
+    day_ago = time.time() - 86400
+    for folder in (killed, working):
+        (folder / "parts").mkdir(parents=True)
+        (folder / "parts" / "film.mp4").write_bytes(b"half a film")
+        for path in (folder / "parts" / "film.mp4", folder / "parts", folder):
+            os.utime(path, (day_ago, day_ago))
+    os.utime(working / "parts" / "film.mp4")
+    clean_litter(storage)
+    assert not killed.exists()
+    assert (working / "parts" / "film.mp4").exists()
+
+
 def test_the_command_sweeps_and_ends_politely(redis_url: str, data_dir: Path, control: Control, clock: Clock) -> None:
     clock.ago_ms = 20_000
     control.start("one", "host", {})
