@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callreel import wire
+from callreel import journal, wire
 from callreel.errors import InvalidOption, UnknownRecording
 from callreel.model import Recording
 from callreel.states import Status
@@ -58,9 +58,12 @@ class ControlCalls:
         cursor = request.query_params.get("cursor")
 
         def page(call_id: str) -> wire.Json:
-            states = (self._shell.journals.state(i) for i in _behind(self._shell.control.ids_of(call_id), cursor))
-            items = []
-            for state in states:
+            items: list[Recording] = []
+            for recording_id in _behind(self._shell.control.ids_of(call_id), cursor):
+                facts = self._shell.journals.facts(recording_id)
+                if not facts:  # a start is between slot and first fact, or died there: nobody was told of it
+                    continue
+                state = journal.fold(recording_id, facts)
                 if state.status != Status.DELETED:
                     items.append(state)
                 if len(items) > limit:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from callreel import keys
 
 from .desk import CALL, Desk, application, bearer, refused, said
 
@@ -144,6 +147,15 @@ def test_the_list_is_paged_newest_first(desk: Desk) -> None:
         assert len(page["items"]) == 2
         cursor = f"&cursor={page['nextCursor']}"
     assert seen == ids[::-1]
+
+
+def test_a_start_that_died_before_its_first_fact_does_not_hide_the_others(desk: Desk) -> None:
+    recording_id = desk.start()
+    desk.stop()
+    slot = {"recordingId": f"rec_{CALL}_9999999999999", "atMs": 9999999999999, "data": {}}
+    desk.storage.put_if_absent(keys.call_slot(CALL, 1), json.dumps(slot).encode())
+    page = said(desk.get(f"/video-calls/{CALL}/recordings"), 200)
+    assert [item["recordingId"] for item in page["items"]] == [recording_id]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=rec_c1_1732259000123"])
