@@ -20,6 +20,8 @@ READY_S = 60
 SEED = 21
 #: Both have left before the host stops, which lies in the middle of a picture: some ms of a network do not matter.
 LENGTH_MS, STOPPED_LATER_MS = 6000, 1016
+_MIDDLE_MS = 15  #: as far from the middle of a picture as a stop may be
+_ATTEMPTS = 5
 
 
 def test_a_flush_between_upload_and_stop_changes_neither_film_nor_events(own_stack: Stack) -> None:
@@ -52,8 +54,12 @@ async def _both(stack: Stack) -> list[tuple[Replayed, dict[str, Any]]]:
     found = []
     async with new_client() as client:
         for call_id, before_stop in (("plain", nothing), ("flushed", flush)):
-            server = Server(stack.url, stack.token, call_id, client)
-            done = await replay(server, later, before_stop=before_stop)
+            for attempt in range(_ATTEMPTS):
+                server = Server(stack.url, stack.token, f"{call_id}-{attempt}", client)
+                done = await replay(server, later, before_stop=before_stop)
+                # a machine that was busy just then makes a film that is longer by a picture: not what is asked here
+                if abs(done.stopped_ms - done.started_ms - later.length_ms) < _MIDDLE_MS:
+                    break
             state = await server.finished(done.recording_id, READY_S)
             assert state["status"] == "completed", state
             assert state["complete"], state
