@@ -18,6 +18,7 @@ from .embedded import index_url, start_index, wait_for_index
 from .errors import CallreelError, Unavailable
 from .folder import DataFolder, data_folder
 from .index import Index, connect
+from .keys import check_id
 from .settings import Settings, load_settings
 from .storage import open_storage
 from .tokens import ROLES, make_token
@@ -61,6 +62,13 @@ def _settings(folder: DataFolder) -> Iterator[Settings]:
         yield settings
 
 
+def _existing(data: Path) -> DataFolder:
+    """The folder to look into, which must be there: a mistyped one would be made, found empty, and found right."""
+    if "CALLREEL_STORAGE" not in os.environ and not data.is_dir():
+        raise typer.BadParameter(f"there is no folder {data}; name the one that `callreel up` was given with --data")
+    return data_folder(data)
+
+
 @app.command("up")
 def start(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -99,6 +107,8 @@ def token(
     with _told():
         secret = data_folder(data).secret()
         try:
+            if call != "*":
+                check_id(call, "call")
             print(make_token(secret, call=call, role=role, sub=sub, name=name, ttl_s=ttl))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
@@ -107,7 +117,7 @@ def token(
 @app.command()
 def check(data: Data = _DATA) -> None:
     """Compare index and storage; print what does not agree, and exit with 1 if anything does not."""
-    with _told(), _settings(data_folder(data)) as settings:
+    with _told(), _settings(_existing(data)) as settings:
         index = Index(connect(settings.redis_url))
         found = rebuilding.check(index, open_storage(settings.storage, fsync=settings.fsync == "always"))
     for sentence in found:
@@ -120,7 +130,7 @@ def check(data: Data = _DATA) -> None:
 @app.command()
 def rebuild(data: Data = _DATA) -> None:
     """Make the index anew from the storage. Uploads are refused for the moment that takes, and come again."""
-    with _told(), _settings(data_folder(data)) as settings:
+    with _told(), _settings(_existing(data)) as settings:
         index = Index(connect(settings.redis_url))
         storage = open_storage(settings.storage, fsync=settings.fsync == "always")
         if not rebuilding.rebuild(index, storage, force=True):

@@ -241,6 +241,14 @@ def test_every_command_of_the_contract_is_there() -> None:
     assert found == {"up", "token", "check", "rebuild", "sweep"}
 
 
+@pytest.mark.parametrize("command", ["check", "rebuild"])
+def test_a_folder_that_is_not_there_is_not_made(command: str, tmp_path: Path) -> None:
+    done = run_cli(command, "--data", str(tmp_path / "mistyped"))
+    assert done.returncode == 2
+    assert "there is no folder" in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "mistyped").exists()
+
+
 @pytest.mark.parametrize("port", ["-1", "65536"])
 def test_a_port_that_is_none_is_refused(port: str) -> None:
     assert run_cli("up", "--port", port).returncode == 2
