@@ -148,13 +148,16 @@ class _Connection:
         return len(body) >= (int(length[1]) if length else 0)
 
 
-def hold_all(target: Target, count: int, between: Callable[[], None]) -> Iterator[bytes]:
-    """`count` uploads that are all under way at once: half of each body, then the rest. Yields their status codes."""
+def hold_all(target: Target, count: int, tracks: int, between: Callable[[], None]) -> Iterator[bytes]:
+    """`count` uploads into so many tracks, all under way at once: half of each body, then the rest.
+
+    Yields their status codes.
+    """
     half = len(target.body) // 2
     sockets = []
     for number in range(count):
         connection = socket.create_connection((target.host, target.port), 10)
-        head, body = target.request(number, 0)
+        head, body = target.request(number % tracks, number // tracks)
         connection.sendall(head)
         connection.sendall(body[:half])
         sockets.append(connection)

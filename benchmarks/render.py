@@ -40,6 +40,7 @@ from workers.due import Due
 
 MUST, AIM = 1.2, 1.08  #: CPU of windows ÷ plain pass
 MUST_WALL, AIM_WALL = 0.65, 0.55  #: wall of two workers ÷ one
+_BARE_MB = 12_000  #: to be hashed, some seconds' work
 _ROOT = Path(__file__).parents[1]
 
 
@@ -123,6 +124,9 @@ def plain_command(stage: Stage, folder: Path) -> list[str]:
     return [compiled[0], "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *compiled[1:]]
 
 
+_MEASURES = {"windows": windows_cpu_s, "plain pass": plain_cpu_s}
+
+
 def workers_wall_s(stage: Stage, redis_url: str, count: int) -> float:
     """All windows by real workers that are up and idle when the jobs come: from asking for them to the last window."""
     stage.clear()
@@ -134,6 +138,16 @@ def workers_wall_s(stage: Stage, redis_url: str, count: int) -> float:
         while stage.rendered() < len(stage.window_keys):
             time.sleep(0.02)
         return time.monotonic() - begun
+
+
+def bare_wall_s(count: int) -> float:
+    """The same work for one or for two, without Callreel: what the machine has left for two at this moment."""
+    code = f"import hashlib; data = bytes(1 << 20)\nfor _ in range({_BARE_MB // count}): hashlib.sha256(data).digest()"
+    begun = time.monotonic()
+    started = [subprocess.Popen([sys.executable, "-c", code], preexec_fn=lambda: os.nice(5)) for _ in range(count)]
+    for process in started:
+        assert process.wait() == 0
+    return time.monotonic() - begun
 
 
 @contextlib.contextmanager
@@ -174,15 +188,15 @@ def main() -> None:
         stage = set_up(Path(name) / "data", options.seconds * 1000)
         print(f"{machine()}; {runner.find_ffmpeg()}; {len(stage.window_keys)} windows of {options.seconds} s")
         if options.only != "wall":
-            measures = {"windows": windows_cpu_s, "plain pass": plain_cpu_s}
             for number in range(options.rounds):
-                for what in sorted(measures, reverse=number % 2 == 0):  # whoever comes first meets a colder machine
-                    figures.setdefault(what, []).append(measures[what](stage))
+                for what in sorted(_MEASURES, reverse=number % 2 == 0):  # whoever comes first meets a colder machine
+                    figures.setdefault(what, []).append(_MEASURES[what](stage))
         if options.only != "cpu":
             with start_index(Path(name)) as redis_url:
                 for number in range(options.rounds):
                     for count in (1, 2) if number % 2 == 0 else (2, 1):
                         figures.setdefault(f"{count} worker", []).append(workers_wall_s(stage, redis_url, count))
+                        figures.setdefault(f"{count} bare process", []).append(bare_wall_s(count))
     _report(figures)
     if options.json:
         options.json.write_text(json.dumps(figures))
@@ -190,7 +204,7 @@ def main() -> None:
 
 def _report(figures: dict[str, list[float]]) -> None:
     rows = [
-        [what, "wall" if "worker" in what else "CPU", f"{median(values):.2f}", " ".join(f"{v:.2f}" for v in values)]
+        [what, "CPU" if what in _MEASURES else "wall", f"{median(values):.2f}", " ".join(f"{v:.2f}" for v in values)]
         for what, values in figures.items()
     ]
     print(table(("", "", "median s", "rounds"), rows))
@@ -199,9 +213,16 @@ def _report(figures: dict[str, list[float]]) -> None:
         ("2 worker", "1 worker", MUST_WALL, AIM_WALL),
     ):
         if above in figures:
-            # of the rounds, for what else the machine does changes from one to the next
-            ratio = median([a / b for a, b in zip(figures[above], figures[below], strict=True)])
+            ratio = _ratio(figures, above, below)
             print(f"{above} ÷ {below}: {ratio:.3f} (must be ≤ {must}, aim {aim}): {verdict(ratio, must, aim)}")
+    if "2 bare process" in figures:
+        ratio = _ratio(figures, "2 bare process", "1 bare process")
+        print(f"2 bare processes ÷ 1: {ratio:.3f}; 0.5 is a machine that does nothing else")
+
+
+def _ratio(figures: dict[str, list[float]], above: str, below: str) -> float:
+    """Of the rounds, for what else the machine does changes from one to the next."""
+    return median([a / b for a, b in zip(figures[above], figures[below], strict=True)])
 
 
 if __name__ == "__main__":

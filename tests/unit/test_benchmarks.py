@@ -78,7 +78,7 @@ def test_a_refusal_ends_the_run(server: _Server) -> None:
 
 def test_uploads_are_under_way_together(server: _Server) -> None:
     seen: list[int] = []
-    answers = list(load.hold_all(_target(server, b"x" * 1000), 5, lambda: seen.append(len(server.bodies))))
+    answers = list(load.hold_all(_target(server, b"x" * 1000), 5, 2, lambda: seen.append(len(server.bodies))))
     assert seen == [0]
     assert answers == [b"201"] * 5
 
