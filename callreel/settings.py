@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     ffmpeg: str = Field(
         "", description="Path of ffmpeg; empty: `ffmpeg` on PATH if 5.1 or newer, else imageio-ffmpeg's."
     )
-    render_threads: int = Field(1, ge=1, le=64, description="Threads of a window's encoder and of each decoder, and cores it runs on.")
+    render_threads: int = Field(
+        1, ge=1, le=64, description="Threads of a window's encoder and of each decoder, and cores it runs on."
+    )
     render_timeout_s: int = Field(600, ge=10, description="After this one window's ffmpeg is killed.")
     log: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
