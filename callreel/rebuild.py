@@ -59,7 +59,7 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
             return True
         began = time.monotonic()
         for name in list(ask(lambda: list(client.scan_iter(f"{keys.INDEX_ENTRIES}*", count=1000)))):
-            ask(lambda name=name: client.delete(name))  # type: ignore[misc]
+            ask(lambda name=name: client.delete(name))  # type: ignore[misc]  # mypy cannot type a lambda with a default
         count = 0
         for recording_id in recording_ids(storage):
             if ask(lambda: client.get(keys.INDEX_LOCK)) != token:
@@ -186,7 +186,7 @@ def _differences(index: Index, recording: Recording) -> Iterator[str]:
     pattern = keys.index_slots(recording.recording_id, "*", 0).removesuffix("0") + "*"
     names = set(ask(lambda: list(index.redis.scan_iter(pattern, count=1000)))) | stored_slots.keys()
     for name in sorted(names):
-        slots: dict[str, str] = ask(lambda name=name: index.redis.hgetall(name))  # type: ignore[misc]
+        slots: dict[str, str] = ask(lambda name=name: index.redis.hgetall(name))  # type: ignore[misc]  # mypy cannot type a lambda with a default
         place = name.rsplit(":", 2)
         here = {seq: slot.split(" ")[1] for seq, slot in slots.items() if slot.startswith("c ")}
         there = {seq: slot.split(" ")[1] for seq, slot in stored_slots.get(name, {}).items()}

@@ -178,7 +178,7 @@ def wait_until_ready(choices: Choices, port: int, supervisor: Supervisor) -> Non
 
 
 def _answers(choices: Choices, port: int) -> bool:
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(choices.host, choices.host)  # noqa: S104
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(choices.host, choices.host)  # noqa: S104  # compared, not listened on
     if choices.tls_cert:
         # our own server on our own machine, by an address that its certificate need not name
         context = ssl.create_default_context()

@@ -60,7 +60,7 @@ def film_of_a_call(playwright: Playwright, chromium: str, link: str, folder: Pat
         ada = enter(first.new_context(), link, ADA.name)
         grace = enter(second.new_context(), link, GRACE.name)
         for page in (ada, grace):
-            until(lambda page=page: sees(page, 2), 20, "both in the call")  # type: ignore[misc]
+            until(lambda page=page: sees(page, 2), 20, "both in the call")  # type: ignore[misc]  # mypy cannot type a lambda with a default
         assert grace.is_hidden("#record")
         ada.click("#record")
         for page in (ada, grace):

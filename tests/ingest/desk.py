@@ -129,7 +129,7 @@ class Desk:
         """Facts as workers write them."""
         control = Control(self.storage, self.index)
         for draft in drafts:
-            state = control.append(recording_id, lambda _, draft=draft: draft)  # type: ignore[misc]
+            state = control.append(recording_id, lambda _, draft=draft: draft)  # type: ignore[misc]  # mypy cannot type a lambda with a default
         return state
 
 

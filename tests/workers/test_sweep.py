@@ -112,7 +112,7 @@ def test_a_final_recording_is_asked_for_rarely_until_it_is_settled(
     recording_id = control.start("one", "host", {}).recording_id
     control.stop("one")
     for draft in (("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."})):
-        control.append(recording_id, lambda state, draft=draft: draft)  # type: ignore[misc]
+        control.append(recording_id, lambda state, draft=draft: draft)  # type: ignore[misc]  # mypy cannot type a lambda with a default
     sweeper.tick()
     (job,) = waiting(queue)
     job.delete()
