@@ -17,6 +17,9 @@ _HOLD_S = 1
 #: Who comes this soon after the start is shown from the first picture on: browsers need that long to begin, and a film
 #: must not open with an empty canvas, nor with people popping up one by one.
 _OPENING_S = 0.2
+#: Who is there this shortly before the end is shown to the last picture: recorders end one after another, a browser
+#: under load loses what it had not encoded, and a film must not end with one person jumping over the whole canvas.
+_CLOSING_S = 0.5
 #: Microphone and camera of one person begin some milliseconds apart; nobody shall see a card flash up between.
 _SETTLE_S = 0.1
 
@@ -48,7 +51,7 @@ def cut_slices(timeline: Timeline, scans: Scans, profile: Profile, layout: str, 
     fps = profile.fps
     seen: list[tuple[int, int, _Seen]] = []
     for participant in timeline.participants:
-        seen += _seen(timeline, participant, fps)
+        seen += _seen(timeline, participant, fps, count)
     cuts = sorted({0, count} | {n for a, b, _ in seen for n in (a, b) if 0 < n < count})
     found: list[Slice] = []
     previous: tuple[_Seen, ...] | None = None
@@ -86,11 +89,11 @@ def _lay_out(
     return tuple(Placed(region, clips[region.participant_id, region.track_id]) for region in regions)
 
 
-def _seen(timeline: Timeline, participant: Participant, fps: int) -> list[tuple[int, int, _Seen]]:
+def _seen(timeline: Timeline, participant: Participant, fps: int, count: int) -> list[tuple[int, int, _Seen]]:
     """When a participant is seen, and with what: each picture track, or the card where there is none."""
     there = _merged(
         [
-            (_opening(picture_at(p.from_us, fps), fps), picture_at(p.to_us, fps))
+            (_opening(picture_at(p.from_us, fps), fps), _closing(picture_at(p.to_us, fps), fps, count))
             for p in timeline.presences
             if p.participant_id == participant.participant_id
         ]
@@ -131,6 +134,10 @@ def _shows(
 
 def _opening(picture: int, fps: int) -> int:
     return 0 if picture <= int(_OPENING_S * fps) else picture
+
+
+def _closing(picture: int, fps: int, count: int) -> int:
+    return count if count - picture <= int(_CLOSING_S * fps) else picture
 
 
 def _merged(intervals: Sequence[_Interval]) -> list[_Interval]:

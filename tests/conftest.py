@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from redis import Redis
 
@@ -14,6 +15,13 @@ from callreel.embedded import start_index
 from tests.stack import Stack, running
 
 TESTS = Path(__file__).parent
+
+# What an example may take says nothing on a machine that others use too. Where CI is set Hypothesis's own profile holds.
+if "CI" not in os.environ:
+    hypothesis.settings.register_profile(
+        "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

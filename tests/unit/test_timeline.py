@@ -169,6 +169,18 @@ def test_who_is_there_from_the_start_is_shown_from_the_first_picture_on() -> Non
     assert shown(timeline, scans) == [(0, 122, 2), (122, 126, 1), (126, 600, 0)]
 
 
+def test_who_is_there_until_shortly_before_the_end_is_shown_to_the_last_picture() -> None:
+    one, two = track(segment([0, 1, 2])), track(segment([0, 1, 2]), participant="q")
+    scans = {("p", "cam", 0): [run(0, 3)], ("q", "cam", 0): [run(0, 3)]}
+    for length_ms, expected in ((6_400, [(0, 192, 2)]), (6_600, [(0, 180, 2), (180, 198, 0)])):
+        timeline = plan_timeline(recording(one, two, length_ms=length_ms), scans)
+        assert shown(timeline, scans) == expected
+    early = plan_timeline(
+        recording(one, track(segment([0, 1]), participant="q"), length_ms=6_400), scans | {("q", "cam", 0): [run(0, 2)]}
+    )
+    assert shown(early, scans) == [(0, 120, 2), (120, 192, 1)]
+
+
 def test_a_still_screen_stands_until_its_recorder_ended() -> None:
     still = replace(run(0, 3), video=Packets(**{n: getattr(run(0, 1).video, n)[:5] for n in Packets.__slots__}))
     timeline = plan_timeline(recording(track(segment([0, 1, 2]))), {("p", "cam", 0): [still]})
