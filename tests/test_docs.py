@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text()
 DESIGN = (DOCS / "design.md").read_text()
+ERRORS = (DOCS / "errors.md").read_text()
 OPERATIONS = (DOCS / "operations.md").read_text()
 
 #: Folders whose pages are not ours.
@@ -94,6 +95,16 @@ def test_every_error_is_in_the_contract_as_it_is() -> None:
         inside = classes[code].status == 500 and code != "internal_error"
         assert status == ("–" if inside else str(classes[code].status)), code
         assert retry == ("yes" if classes[code].retryable else "no"), code
+
+
+def test_every_error_is_explained_where_it_belongs() -> None:
+    inside = {cls.code for cls in errors.error_classes() if cls.status == 500} - {"internal_error"}
+    outside = {cls.code for cls in errors.error_classes()} - inside
+    for title, codes in (("Refusals", outside), ("Never an answer", inside)):
+        explained = {cells[0].strip("`"): cells[1:] for cells in rows(section(ERRORS, title))}
+        assert explained.keys() == codes
+        for code, (when, remedy) in explained.items():
+            assert when == "reserved" or (when and remedy), f"docs/errors.md: {code} is not explained"
 
 
 def test_the_page_of_settings_is_what_the_settings_are() -> None:
