@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import __version__, up
+from . import __version__, failpoints, up
 from . import rebuild as rebuilding
 from .embedded import index_url, start_index, wait_for_index
 from .errors import CallreelError, Unavailable
@@ -52,6 +52,7 @@ def _settings(folder: DataFolder) -> Iterator[Settings]:
     folder.make()
     os.environ.update(folder.environment())
     settings = load_settings()
+    failpoints.arm(settings.failpoints)
     with contextlib.ExitStack() as stack:
         if settings.redis_url == index_url(folder.index):
             try:

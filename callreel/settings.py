@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     render_timeout_s: int = Field(600, ge=10, description="After this one window's ffmpeg is killed.")
     log: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
+    failpoints: str = Field(
+        "", description="For tests alone: where processes are made to break, `name:hit:action[,…]`. Leave it unset."
+    )
 
     @property
     def origins(self) -> list[str]:

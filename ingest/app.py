@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from callreel import rebuild
+from callreel import failpoints, rebuild
 from callreel.control import Control
 from callreel.errors import CallreelError, Unavailable
 from callreel.index import Index, IndexLost, connect
@@ -69,6 +69,7 @@ def create_app() -> ASGIApp:
     """For `uvicorn ingest.app:create_app --factory`. Raises `InvalidSettings`, `StorageUnsupported`."""
     settings = load_settings()
     configure_logs(settings)
+    failpoints.arm(settings.failpoints)
     storage = open_storage(settings.storage, fsync=settings.fsync == "always")
     jobs = Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s)
     return build_app(settings, storage, Index(connect(settings.redis_url)), jobs)

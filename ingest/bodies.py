@@ -19,6 +19,7 @@ from typing import Any
 from starlette.requests import Request
 
 from callreel.errors import BodyTooLarge, InsufficientStorage, InvalidRequest, RequestTimeout, Unavailable
+from callreel.failpoints import failpoint
 from callreel.storage.local import refused
 
 from .threads import Pool
@@ -129,6 +130,7 @@ class Body:
         """Raises `InsufficientStorage`, `Unavailable`."""
         self._file = self._file or self._folder / uuid.uuid4().hex
         try:
+            failpoint("body.spill")
             self._append(self._file)
         except OSError as error:
             raise refused("the chunk", error) from error

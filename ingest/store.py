@@ -14,6 +14,7 @@ from pathlib import Path
 from callreel import keys
 from callreel.control import now_ms
 from callreel.errors import DigestMismatch, ObjectMissing, PermanentError, UnsupportedMedia
+from callreel.failpoints import failpoint
 from callreel.model import Chunk
 from callreel.slots import Committed, Conflict, Reserved
 from callreel.sniff import may_be_media
@@ -55,17 +56,22 @@ class ChunkStore:
             raise DigestMismatch(f"{incoming.sha256} was announced, the {body.size_bytes} bytes have {sha256}.")
         if incoming.facts.seq == 0 and not may_be_media(body.head):
             raise UnsupportedMedia("A segment begins like WebM, MP4 or Ogg; these bytes begin like none of them.")
+        failpoint("ack.received")
         reserved = self._reserve(incoming, _chunk(incoming, sha256, body.size_bytes))
+        failpoint("ack.reserved")
         key, new = keys.chunk(incoming.recording_id, reserved.chunk), False
         if not reserved.stored:
             self._describe(incoming, reserved.chunk, content)
+            failpoint("ack.described")
             new = self._shell.storage.put_if_absent(key, content)
+        failpoint("ack.stored")
         try:
             here = self._shell.slots.commit(incoming.recording_id, reserved.chunk, incoming.mime_type)
         except PermanentError:  # deleted meanwhile, or the index was lost and somebody else came first
             if new:
                 self._shell.storage.delete(key)  # nobody was told that it is stored
             raise
+        failpoint("ack.committed")
         if here.status not in ACTIVE:
             self._shell.hint(lambda: self._shell.jobs.advance(incoming.recording_id))
         return new, here
@@ -81,6 +87,7 @@ class ChunkStore:
                 slots.commit(recording_id, conflict.reserved, incoming.mime_type)
                 raise
             slots.release(recording_id, conflict.reserved)
+            failpoint("ack.released")
             return slots.reserve(recording_id, chunk, incoming.participant_id)
 
     def _is_stored(self, key: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from callreel.control import now_ms
 from callreel.errors import ChunkTooLarge, LengthRequired, MalformedChunk, RequestTimeout
+from callreel.failpoints import failpoint
 from callreel.slots import Committed
 
 from .auth import UPLOADERS, check_may, check_path
@@ -70,6 +71,7 @@ class ChunkDoor:
             return
         finally:
             body.discard()
+        failpoint("ack.answer")
         await _answer(send, facts, new, here)
 
     def _open(self, headers: dict[bytes, str]) -> tuple[RawChunk | ChunkForm, int]:

@@ -16,7 +16,7 @@ from tests.stack import Stack, running
 
 TESTS = Path(__file__).parent
 
-# What an example may take says nothing on a machine that others use too. Where CI is set Hypothesis's own profile holds.
+# What an example may take says nothing on a machine that others use too. Where CI is set Hypothesis's own profile is.
 if "CI" not in os.environ:
     hypothesis.settings.register_profile(
         "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -18,7 +18,7 @@ from rq.job import Job
 from rq.queue import Queue as RqQueue
 from rq.serializers import JSONSerializer, resolve_serializer
 
-from callreel import queue
+from callreel import failpoints, queue
 from callreel.errors import InvalidSettings
 from callreel.lifeline import die_with
 from callreel.logs import configure_logs
@@ -71,7 +71,9 @@ class Worker(rq.Worker):
         self.log_result_lifespan = False
 
     def work(self, *args: Any, **options: Any) -> bool:
-        configure_logs(load_settings())
+        settings = load_settings()
+        configure_logs(settings)
+        failpoints.arm(settings.failpoints)
         for name in _HEAVY:
             importlib.import_module(name)
         Worker.in_charge = True

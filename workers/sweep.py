@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from redis import RedisError
 
-from callreel import journal, keys, rebuild
+from callreel import failpoints, journal, keys, rebuild
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
 from callreel.index import Index, OpenRecording, connect
@@ -219,6 +219,7 @@ def run(settings: Settings, stopped: threading.Event) -> None:
 def main() -> None:
     settings = load_settings()
     configure_logs(settings)
+    failpoints.arm(settings.failpoints)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

@@ -12,10 +12,11 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import InsufficientStorage, ObjectMissing, Unavailable
+from ..failpoints import failpoint
 from . import Entry
 
 #: Folders that are remembered. A process meets new ones for as long as it lives; one forgotten is only synced again.
@@ -57,7 +58,7 @@ class LocalStorage:
             else:
                 temporary = self._here(temporary)
                 self._sync(temporary)
-            return self._publish(temporary, key)
+            return self._publish(key, lambda target: _link(temporary, target))
         except OSError as error:
             raise refused(key, error) from error
         finally:
@@ -105,11 +106,9 @@ class LocalStorage:
             fd = _open_nameless(parent)
         try:
             self._fill(fd, data)
-            stored = _link_nameless(fd, f"{self.root}/{key}")
+            return self._publish(key, lambda target: _link_nameless(fd, target))
         finally:
             os.close(fd)
-        self._sync(parent)  # also where the key was taken, as in `_publish`
-        return stored
 
     def _write(self, path: Path, data: bytes) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
@@ -119,9 +118,11 @@ class LocalStorage:
             os.close(fd)
 
     def _fill(self, fd: int, data: bytes) -> None:
+        failpoint("storage.write")
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
+        failpoint("storage.written")
         self._flush(fd)  # of this descriptor: another one may never hear that a write behind it failed
 
     def _here(self, file: Path) -> Path:
@@ -130,16 +131,19 @@ class LocalStorage:
             return file
         return copied(file, self.new_temporary())
 
-    def _publish(self, temporary: Path, key: str) -> bool:
-        target = self.path(key)
-        self._ensure_folder(key.rpartition("/")[0])
+    def _publish(self, key: str, link: Callable[[str], bool]) -> bool:
+        """Give a durable file its name, and make that durable."""
+        folder, target = key.rpartition("/")[0], f"{self.root}/{key}"
+        self._ensure_folder(folder)
+        failpoint("storage.link")
         try:
-            stored = _link(temporary, target)
+            stored = link(target)
         except FileNotFoundError:  # the folder was deleted under us: a deleted recording, or derived data swept away
-            self._make_folder(target.parent)
-            stored = _link(temporary, target)
+            self._make_folder(self.root / folder)
+            stored = link(target)
+        failpoint("storage.linked")
         # Also where the key was taken: its writer may have died between link and here, and False means "is stored" too.
-        self._sync(target.parent)
+        self._sync(self.root / folder)
         return stored
 
     def _ensure_folder(self, folder: str) -> None:
@@ -171,6 +175,7 @@ class LocalStorage:
 
     def _flush(self, fd: int) -> None:
         if self._fsync:
+            failpoint("storage.sync")
             os.fsync(fd)
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[Entry]:
@@ -252,7 +257,7 @@ def _knows_nameless(folder: Path) -> bool:
         name.unlink(missing_ok=True)
 
 
-def _link(file: Path, target: Path) -> bool:
+def _link(file: Path, target: str) -> bool:
     try:
         os.link(file, target)
     except FileExistsError:
