@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import re
 import signal
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callreel import failpoints, rebuild
@@ -30,13 +31,13 @@ from callreel.settings import Settings, load_settings
 from callreel.slots import Limits, Slots
 from callreel.storage import Storage, open_storage
 from callreel.storage.local import LocalStorage
-from callreel.tokens import Caller
 
 from . import pages
-from .auth import EVERYBODY, HOSTS, UPLOADERS, Auth, Roles, check_may, check_path
+from .auth import EVERYBODY, HOSTS, UPLOADERS, Auth, Roles, watchers
 from .bodies import Disk
 from .control import ControlCalls
 from .cors import Cors
+from .doors import Door, Free, guarded
 from .errors import on_callreel_error, on_exception, on_http_exception
 from .events import EventCalls, Wakes
 from .files import FileCalls
@@ -61,7 +62,6 @@ _CALL = "/video-calls/{callId}"
 _RECORDING = _CALL + "/recording/{recordingId}"
 _TRACK = _RECORDING + "/tracks/{trackId}"
 
-Endpoint = Callable[[Request, Caller], Awaitable[Response]]
 Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -146,24 +146,14 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
 
-    def call(method: str, path: str, endpoint: Endpoint, roles: Roles, *, token_in_query: bool = False) -> Route:
-        async def guarded(request: Request) -> Response:
-            caller = shell.auth.request(request, in_query=token_in_query)
-            check_path(request.path_params)
-            check_may(caller, request.path_params, roles)
-            return await endpoint(request, caller)
+    call = functools.partial(guarded, shell.auth)
 
-        return Route(path, guarded, methods=[method], name=endpoint.__name__)
-
-    def door(method: str, path: str, app: ASGIApp) -> Route:
-        return Route(path, app, methods=[method])
-
-    def free(method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
-        return Route(path, endpoint, methods=[method])
+    def free(method: str, path: str, endpoint: Free, roles: Roles | None = None) -> Door:
+        return Door(method, path, endpoint, endpoint.__name__, roles)
 
     return [
         # the chunks' door first: it is what is asked for, nearly always; it looks at the token itself
-        door("POST", f"{_TRACK}/chunks",                chunks),
+        Door("POST", f"{_TRACK}/chunks",                chunks, "chunk", UPLOADERS),
         call("GET",  f"{_TRACK}/chunks",                tracks.have,     UPLOADERS),
         call("PUT",  f"{_TRACK}",                       tracks.put,      UPLOADERS),
         call("POST", f"{_TRACK}/complete",              tracks.complete, UPLOADERS),
@@ -174,14 +164,15 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
         call("GET",  f"{_CALL}/recordings",             control.many,    EVERYBODY),
         call("GET",  f"{_RECORDING}",                   control.one,     EVERYBODY),
         call("GET",  f"{_CALL}/events",                 events.events,   EVERYBODY, token_in_query=True),
-        free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file),  # by token or by signature
+        free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file, watchers(shell.settings)),  # or by signature
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),
         free("GET",  "/readyz",                         health.ready),
-        *signalling.routes(),
+        call("POST", f"{_CALL}/invite",                 signalling.invite, HOSTS),
+        WebSocketRoute(f"{_CALL}/signal",               signalling.connect),
         Mount("/client", pages.library()),
         Mount("/demo",   pages.demo()),
-        door("GET",  "/",                               pages.home()),
+        Door("GET",  "/",                               pages.home(), "home", None),
     ]  # fmt: skip
 
 

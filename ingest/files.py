@@ -21,6 +21,7 @@ from callreel.states import Status
 from callreel.storage.local import LocalStorage
 
 from .auth import check_may, check_path, watchers
+from .doors import told
 from .shell import Shell
 
 _PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
@@ -81,6 +82,7 @@ class FileCalls:
             tokens.check_signed_file(secret, *place, query.get("expires", ""), query["signature"])
             return
         caller = self._shell.auth.request(request, in_query=True)
+        told(request.scope, caller)
         check_path(params)
         roles = watchers(self._shell.settings)
         if caller.role == "participant" and caller.may_enter(params["callId"]) and caller.role not in roles:

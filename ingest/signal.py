@@ -19,7 +19,6 @@ import redis.asyncio
 from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from callreel import keys
@@ -27,7 +26,7 @@ from callreel.errors import CallreelError, Forbidden, InvalidRequest, Unauthoriz
 from callreel.settings import Settings
 from callreel.tokens import Caller, make_token
 
-from .auth import HOSTS, Auth, check_may, check_path
+from .auth import Auth
 from .bodies import read_json
 from .shell import success
 
@@ -73,20 +72,11 @@ class Signal:
         self._auth = Auth(settings.jwt_secret)
         self._redis = redis.asyncio.Redis.from_url(settings.redis_url, protocol=2, decode_responses=True)
 
-    def routes(self) -> list[BaseRoute]:
-        return [
-            Route("/video-calls/{callId}/invite", self.invite, methods=["POST"]),
-            WebSocketRoute("/video-calls/{callId}/signal", self.connect),
-        ]
-
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def invite(self, request: Request) -> Response:
+    async def invite(self, request: Request, caller: Caller) -> Response:
         """A token for one more participant. The host's to give."""
-        caller = self._auth.request(request)
-        check_path(request.path_params)
-        check_may(caller, request.path_params, HOSTS)
         name = await _name(request)
         participant_id = f"guest-{secrets.token_hex(4)}"
         ttl_s = min(_INVITED_FOR_S, caller.expires_s - time.time())  # nobody gives what he has not
