@@ -14,13 +14,13 @@ from rich.console import Console
 
 from . import __version__, failpoints, up
 from . import rebuild as rebuilding
+from .checks import start_settings, start_storage
 from .embedded import index_url, start_index, wait_for_index
 from .errors import CallreelError, Unavailable
 from .folder import DataFolder, data_folder
 from .index import Index, connect
 from .keys import check_id
-from .settings import Settings, load_settings
-from .storage import open_storage
+from .settings import Settings
 from .tokens import ROLES, make_token
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ def _settings(folder: DataFolder) -> Iterator[Settings]:
     """The settings of a folder, with an index server: the one that runs, or one for as long as the block lasts."""
     folder.make()
     os.environ.update(folder.environment())
-    settings = load_settings()
+    settings = start_settings()
     failpoints.arm(settings.failpoints)
     with contextlib.ExitStack() as stack:
         if settings.redis_url == index_url(folder.index):
@@ -120,7 +120,7 @@ def check(data: Data = _DATA) -> None:
     """Compare index and storage; print what does not agree, and exit with 1 if anything does not."""
     with _told(), _settings(_existing(data)) as settings:
         index = Index(connect(settings.redis_url))
-        found = rebuilding.check(index, open_storage(settings.storage, fsync=settings.fsync == "always"))
+        found = rebuilding.check(index, start_storage(settings))
     for sentence in found:
         print(sentence)
     if found:
@@ -133,7 +133,7 @@ def rebuild(data: Data = _DATA) -> None:
     """Make the index anew from the storage. Uploads are refused for the moment that takes, and come again."""
     with _told(), _settings(_existing(data)) as settings:
         index = Index(connect(settings.redis_url))
-        storage = open_storage(settings.storage, fsync=settings.fsync == "always")
+        storage = start_storage(settings)
         if not rebuilding.rebuild(index, storage, force=True):
             raise Unavailable("The index is being made anew already.")
     print("The index was made anew.")

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .errors import InvalidSettings
 
 MIB = 1024 * 1024
+_YEAR_S = 365 * 86400
 
 
 class Settings(BaseSettings):
@@ -32,9 +33,12 @@ class Settings(BaseSettings):
     fsync: Literal["always", "never"] = Field("always", description="`never` trades power-loss safety for speed.")
     drain_s: float = Field(15, ge=0, le=3600, description="How long stop waits for tracks that are still uploading.")
     idle_s: float = Field(
-        900, ge=1, description="A recording ends when neither a chunk nor anything else came for so long: all are gone."
+        900,
+        ge=1,
+        le=_YEAR_S,
+        description="A recording ends when neither a chunk nor anything else came for so long: all are gone.",
     )
-    late_s: float = Field(86400, ge=0, description="How long after stop chunks are still taken.")
+    late_s: float = Field(86400, ge=0, le=_YEAR_S, description="How long after stop chunks are still taken.")
     lateness_s: float = Field(
         6, ge=0, le=3600, description="How long a rolling window waits for a silent track; for `rolling`."
     )
@@ -42,20 +46,22 @@ class Settings(BaseSettings):
     track_bytes: int = Field(16 * 1024 * MIB, ge=1024, description="Largest sum of a track's chunks.")
     recording_bytes: int = Field(128 * 1024 * MIB, ge=1024, description="Largest sum of a recording's chunks.")
     seq_ahead: int = Field(
-        4096, ge=1, description="How far a chunk's number may be ahead of the highest one that is here."
+        4096, ge=1, le=1_000_000, description="How far a chunk's number may be ahead of the highest one that is here."
     )
     inflight_bytes: int = Field(
         32 * MIB, ge=MIB, description="Bodies a process holds in memory; more goes over the disk."
     )
     min_free_bytes: int = Field(512 * MIB, ge=0, description="Free space below which chunks are refused with `507`.")
-    window_ms: int = Field(8000, description="Length of a rendered window. 8 s fit whole AAC frames and pictures.")
+    window_ms: int = Field(
+        8000, description="Length of a rendered window: 8 s, or a multiple, hold whole frames of sound and pictures."
+    )
     ffmpeg: str = Field(
         "", description="Path of ffmpeg; empty: `ffmpeg` on PATH if 5.1 or newer, else imageio-ffmpeg's."
     )
     render_threads: int = Field(
         1, ge=1, le=64, description="Threads of a window's encoder and of each decoder, and cores it runs on."
     )
-    render_timeout_s: int = Field(600, ge=10, description="After this one window's ffmpeg is killed.")
+    render_timeout_s: int = Field(600, ge=10, le=86400, description="After this one window's ffmpeg is killed.")
     log: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     failpoints: str = Field(
@@ -72,7 +78,11 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them; that is what it is for
     except ValidationError as error:
-        lines = [f"CALLREEL_{str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [
+            f"CALLREEL_{name.upper()}: {e['msg']}" + ("" if "secret" in name else f" (got {e['input']!r})")
+            for e in error.errors()
+            for name in [str(e["loc"][0])]
+        ]
         raise InvalidSettings("; ".join(lines)) from error
 
 

@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checks import start_settings, start_storage
 from .embedded import index_command, wait_for_index
 from .errors import InvalidSettings, Unavailable
 from .folder import DataFolder
 from .queue import WORKER_COMMAND
-from .settings import load_settings
-from .storage import open_storage
 from .supervisor import Program, Supervisor
 from .tokens import make_token
 
@@ -67,7 +66,7 @@ def run(choices: Choices) -> None:
         env.setdefault("CALLREEL_LOG_LEVEL", "info" if choices.verbose else "warning")
         env["PYTHONUNBUFFERED"] = "1"
         os.environ.update(env)
-        open_storage(load_settings().storage)  # what cannot work is said once, here, and not by six processes
+        start_storage(start_settings())  # what cannot work is said once, here, and not by six processes
         folder.write_environment(env)
         sockets = listen(choices.host, choices.port)
         supervisor = Supervisor()

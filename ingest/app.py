@@ -8,6 +8,7 @@ import functools
 import logging
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -22,14 +23,15 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callreel import failpoints, rebuild
+from callreel.checks import start_settings, start_storage
 from callreel.control import Control
 from callreel.errors import CallreelError, Unavailable
 from callreel.index import Index, IndexLost, connect
 from callreel.logs import configure_logs
 from callreel.queue import Queue
-from callreel.settings import Settings, load_settings
+from callreel.settings import Settings
 from callreel.slots import Limits, Slots
-from callreel.storage import Storage, open_storage
+from callreel.storage import Storage
 from callreel.storage.local import LocalStorage
 
 from . import pages
@@ -66,13 +68,16 @@ Refuse = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def create_app() -> ASGIApp:
-    """For `uvicorn ingest.app:create_app --factory`. Raises `InvalidSettings`, `StorageUnsupported`."""
-    settings = load_settings()
-    configure_logs(settings)
-    failpoints.arm(settings.failpoints)
-    storage = open_storage(settings.storage, fsync=settings.fsync == "always")
-    jobs = Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s)
-    return build_app(settings, storage, Index(connect(settings.redis_url)), jobs)
+    """For `uvicorn ingest.app:create_app --factory`. Ends the process with a sentence where it cannot start."""
+    try:
+        settings = start_settings()
+        configure_logs(settings)
+        failpoints.arm(settings.failpoints)
+        storage = start_storage(settings)
+        jobs = Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s)
+        return build_app(settings, storage, Index(connect(settings.redis_url)), jobs)
+    except CallreelError as error:
+        sys.exit(f"callreel: {error.detail}")
 
 
 def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) -> ASGIApp:

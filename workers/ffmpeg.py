@@ -24,7 +24,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import structlog
 
-from callreel.errors import RenderFailed
+from callreel.errors import InvalidSettings, RenderFailed
 
 from .cores import taken
 
@@ -47,6 +47,22 @@ def find_ffmpeg(configured: str = "") -> str:
     if found and version(found) >= _OLDEST:
         return found
     return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def check(configured: str) -> None:
+    """For a process that starts. Raises `InvalidSettings` where the setting names none that will do."""
+    if configured:
+        oldest = ".".join(map(str, _OLDEST))
+        try:
+            found = version(configured)
+        except OSError as error:
+            raise InvalidSettings(
+                f"CALLREEL_FFMPEG={configured}: {error.strerror}. Name an ffmpeg of {oldest} or newer, or leave it out."
+            ) from error
+        if found < _OLDEST:
+            raise InvalidSettings(
+                f"CALLREEL_FFMPEG={configured} is no ffmpeg of {oldest} or newer. Name another one, or leave it out."
+            )
 
 
 @cache

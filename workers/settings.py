@@ -19,10 +19,13 @@ from rq.queue import Queue as RqQueue
 from rq.serializers import JSONSerializer, resolve_serializer
 
 from callreel import failpoints, queue
-from callreel.errors import InvalidSettings
+from callreel.checks import start_settings, start_storage
+from callreel.errors import CallreelError, InvalidSettings
 from callreel.lifeline import die_with
 from callreel.logs import configure_logs
 from callreel.settings import load_settings
+
+from . import ffmpeg
 
 #: Imported by the worker itself, so that every job begins with them: they take longer to load than a window to plan.
 _HEAVY = ("av", "numpy", "soxr", "PIL.Image", "workers.jobs")
@@ -38,9 +41,9 @@ _REFUSAL = "A worker of Callreel is started with this line, and no other:\n    {
 
 def _redis_url() -> str:
     try:
-        return load_settings().redis_url
+        return start_settings().redis_url
     except InvalidSettings as error:
-        sys.exit(f"callreel: {error}")
+        sys.exit(f"callreel: {error.detail}")
 
 
 def _refuse_other_commands() -> None:
@@ -73,7 +76,12 @@ class Worker(rq.Worker):
     def work(self, *args: Any, **options: Any) -> bool:
         settings = load_settings()
         configure_logs(settings)
-        failpoints.arm(settings.failpoints)
+        try:  # what would fail every job is said before the first of them
+            failpoints.arm(settings.failpoints)
+            start_storage(settings)
+            ffmpeg.check(settings.ffmpeg)
+        except CallreelError as error:
+            sys.exit(f"callreel: {error.detail}")
         for name in _HEAVY:
             importlib.import_module(name)
         Worker.in_charge = True

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import shutil
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from redis import RedisError
 
 from callreel import failpoints, journal, keys, rebuild
+from callreel.checks import start_settings, start_storage
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
 from callreel.index import Index, OpenRecording, connect
@@ -26,9 +28,9 @@ from callreel.journal import Draft
 from callreel.logs import configure_logs
 from callreel.model import Recording
 from callreel.queue import Queue
-from callreel.settings import Settings, load_settings
+from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
-from callreel.storage import Storage, open_storage
+from callreel.storage import Storage
 from callreel.storage.local import LocalStorage
 
 log = logging.getLogger(__name__)
@@ -201,7 +203,7 @@ def run(settings: Settings, stopped: threading.Event) -> None:
     """Tick until told to stop."""
     sweeper = Sweeper(
         settings=settings,
-        storage=open_storage(settings.storage, fsync=settings.fsync == "always"),
+        storage=start_storage(settings),
         index=Index(connect(settings.redis_url)),
         queue=Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s),
     )
@@ -217,13 +219,16 @@ def run(settings: Settings, stopped: threading.Event) -> None:
 
 
 def main() -> None:
-    settings = load_settings()
-    configure_logs(settings)
-    failpoints.arm(settings.failpoints)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    run(settings, stopped)
+    try:
+        settings = start_settings()
+        configure_logs(settings)
+        failpoints.arm(settings.failpoints)
+        run(settings, stopped)
+    except CallreelError as error:
+        sys.exit(f"callreel: {error.detail}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ..errors import StorageUnsupported
+from ..errors import InvalidSettings, StorageUnsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,12 @@ class Storage(Protocol):
 def _open_local(url: str, fsync: bool) -> Storage:
     from .local import LocalStorage
 
-    return LocalStorage(Path(urlsplit(url).path), fsync=fsync)
+    try:
+        return LocalStorage(Path(urlsplit(url).path), fsync=fsync)
+    except OSError as error:
+        raise InvalidSettings(
+            f"CALLREEL_STORAGE={url}: {error.strerror}. Name a folder that this user may write to, or give it to them."
+        ) from error
 
 
 #: URL scheme → opener. A new storage is one module and one line; `tests/contract/test_storage.py` does the rest.
@@ -59,7 +64,7 @@ STORAGES: dict[str, Callable[[str, bool], Storage]] = {
 
 
 def open_storage(url: str, *, fsync: bool = True) -> Storage:
-    """The storage at an address. Raises `StorageUnsupported`."""
+    """The storage at an address. Raises `StorageUnsupported`, `InvalidSettings` where it cannot be written to."""
     scheme = urlsplit(url).scheme
     if scheme not in STORAGES:
         known = ", ".join(f"{name}://" for name in sorted(STORAGES))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from callreel import tokens
-from callreel.errors import InvalidSettings, Unauthorized
+from callreel.errors import Unauthorized
 from callreel.settings import load_settings
 from ingest.app import create_app
 
@@ -58,7 +58,7 @@ def test_participants_watch_where_they_may(redis_url: str, data_dir: Path) -> No
 def test_without_a_secret_nothing_starts(monkeypatch: pytest.MonkeyPatch, secret: str, data_dir: Path) -> None:
     monkeypatch.setenv("CALLREEL_JWT_SECRET", secret)
     monkeypatch.setenv("CALLREEL_STORAGE", f"file://{data_dir}")
-    with pytest.raises(InvalidSettings, match="CALLREEL_JWT_SECRET"):
+    with pytest.raises(SystemExit, match="CALLREEL_JWT_SECRET"):
         create_app()
 
 
