@@ -70,6 +70,15 @@ def spans(recording: Recording, until_ms: int) -> list[Span]:
     return found
 
 
+def film_us(at_us: int, started_ms: int, stretches: Sequence[Span]) -> int:
+    """Recording time of an instant of the server's clock in µs since start; one in a pause is where it was cut."""
+    for span in stretches:
+        from_us = (span.from_ms - started_ms) * US_PER_MS
+        if at_us < from_us + span.end_us - span.at_us:
+            return span.at_us + max(0, at_us - from_us)
+    return stretches[-1].end_us if stretches else 0
+
+
 def pictures(duration_us: int, fps: int) -> int:
     """Whole pictures of a film of this length, rounded to the nearest."""
     return (duration_us * fps + US_PER_S // 2) // US_PER_S

@@ -98,6 +98,14 @@ class Control:
 
         return self._append(latest.recording_id, decide)
 
+    def pause(self, call_id: str) -> Recording:
+        """From now on nothing belongs to the call's recording. Raises `NoActiveRecording`, `InvalidState`."""
+        return self._step(call_id, "paused")
+
+    def resume(self, call_id: str) -> Recording:
+        """Go on with a paused recording. Raises `NoActiveRecording`, `InvalidState`."""
+        return self._step(call_id, "resumed")
+
     # ── tracks ───────────────────────────────────────────────────────────────────────────────────────────────────────
     def put_track(
         self, recording_id: str, track_id: str, participant_id: str, name: str, source: str, kind: str, label: str
@@ -161,6 +169,16 @@ class Control:
         state, fact = journal.append(self.storage, recording_id, decide, at_ms=self.clock_ms())
         self.observer.noted(state, fact)  # also where it was said already: that process may have died before this line
         return state
+
+    def _step(self, call_id: str, fact_type: str) -> Recording:
+        """A fact about the recording that runs, if there is one and its state allows it."""
+
+        def decide(state: Recording) -> Draft | None:
+            if state.status not in ACTIVE:  # stopped since
+                raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
+            return fact_type, {}
+
+        return self._append(self.active(call_id).recording_id, decide)
 
     def _latest(self, call_id: str) -> Recording | None:
         last = None

@@ -76,6 +76,8 @@ def append(
         draft = decide(state)
         if draft is None:
             return state, None
+        # never before the fact it follows: clocks of two machines differ, and a span must not end before it begins
+        at_ms = max(at_ms, facts[-1].at_ms)
         fact = Fact(sequence=len(facts) + 1, type=draft[0], at_ms=at_ms, data=draft[1])
         changed = apply(state, fact)  # refuses what the state forbids, before anything is written
         if storage.put_if_absent(keys.journal_fact(recording_id, fact.sequence), encode(fact)):

@@ -13,7 +13,8 @@ from typing import Any
 from .clock import US_PER_MS
 from .model import Recording, Segment, Track
 from .profiles import Profile
-from .timeline import Scans, Timeline
+from .scans import Scans
+from .timeline import Timeline
 from .windows import Window, canonical
 
 MANIFEST_VERSION = 1

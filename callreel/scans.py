@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
@@ -90,6 +91,10 @@ class RunScan:
         """The first place not before `byte` at which reading could begin; the run's end where there is none."""
         index = int(np.searchsorted(self.starts, byte, "left"))
         return int(self.starts[index]) if index < len(self.starts) else sum(self.chunk_bytes)
+
+
+#: What is scanned: (participant, track, seg) → its runs.
+Scans = Mapping[tuple[str, str, int], Sequence[RunScan]]
 
 
 def run_digest(head_sha256: str, chunks: list[Chunk]) -> str:

@@ -10,7 +10,8 @@ from .clock import picture_at
 from .layouts import LAYOUTS, Region, Tile
 from .model import Participant
 from .profiles import Profile
-from .timeline import Clip, Scans, Timeline
+from .scans import Scans
+from .timeline import Clip, Timeline
 
 #: A last picture is held this long before the card takes its place: holes shorter than that are not seen at all.
 _HOLD_S = 1
@@ -20,6 +21,9 @@ _OPENING_S = 0.2
 #: Who is there this shortly before the end is shown to the last picture: recorders end one after another, a browser
 #: under load loses what it had not encoded, and a film must not end with one person jumping over the whole canvas.
 _CLOSING_S = 0.5
+#: Who was recorded again this soon after a pause is shown without a break: browsers hear of it by the network, and then
+#: begin like at the start.
+_RESUME_S = 0.5
 #: Microphone and camera of one person begin some milliseconds apart; nobody shall see a card flash up between.
 _SETTLE_S = 0.1
 
@@ -91,9 +95,10 @@ def _lay_out(
 
 def _seen(timeline: Timeline, participant: Participant, fps: int, count: int) -> list[tuple[int, int, _Seen]]:
     """When a participant is seen, and with what: each picture track, or the card where there is none."""
+    cuts = [picture_at(at_us, fps) for at_us in timeline.cuts_us]
     there = _merged(
         [
-            (_opening(picture_at(p.from_us, fps), fps), _closing(picture_at(p.to_us, fps), fps, count))
+            (_opening(picture_at(p.from_us, fps), fps, cuts), _closing(picture_at(p.to_us, fps), fps, count, cuts))
             for p in timeline.presences
             if p.participant_id == participant.participant_id
         ]
@@ -101,7 +106,7 @@ def _seen(timeline: Timeline, participant: Participant, fps: int, count: int) ->
     found: list[tuple[int, int, _Seen]] = []
     covered: list[_Interval] = []
     for track in participant.tracks:
-        shows = _shows(timeline.clips, participant.participant_id, track.track_id, there, fps)
+        shows = _shows(timeline.clips, participant.participant_id, track.track_id, there, fps, cuts)
         found += [(a, b, (participant.participant_id, track.track_id, clip)) for a, b, clip in shows]
         covered += [(a, b) for a, b, _ in shows]
     settle = int(_SETTLE_S * fps)
@@ -113,11 +118,16 @@ def _seen(timeline: Timeline, participant: Participant, fps: int, count: int) ->
 
 
 def _shows(
-    clips: Sequence[Clip], participant_id: str, track_id: str, there: Sequence[_Interval], fps: int
+    clips: Sequence[Clip],
+    participant_id: str,
+    track_id: str,
+    there: Sequence[_Interval],
+    fps: int,
+    cuts: Sequence[int],
 ) -> list[_Show]:
     """The pictures of one track, the last one of each clip held for a while if its participant stays."""
     own = sorted(
-        (_opening(picture_at(clip.from_us, fps), fps), picture_at(clip.to_us, fps), index)
+        (_opening(picture_at(clip.from_us, fps), fps, cuts), picture_at(clip.to_us, fps), index)
         for index, clip in enumerate(clips)
         if clip.kind == "video" and (clip.participant_id, clip.track_id) == (participant_id, track_id)
     )
@@ -132,12 +142,15 @@ def _shows(
     return found
 
 
-def _opening(picture: int, fps: int) -> int:
-    return 0 if picture <= int(_OPENING_S * fps) else picture
+def _opening(picture: int, fps: int, cuts: Sequence[int]) -> int:
+    if picture <= int(_OPENING_S * fps):
+        return 0
+    return next((cut for cut in cuts if cut <= picture <= cut + int(_RESUME_S * fps)), picture)
 
 
-def _closing(picture: int, fps: int, count: int) -> int:
-    return count if count - picture <= int(_CLOSING_S * fps) else picture
+def _closing(picture: int, fps: int, count: int, cuts: Sequence[int]) -> int:
+    near = int(_CLOSING_S * fps)
+    return next((end for end in (*cuts, count) if picture <= end <= picture + near), picture)
 
 
 def _merged(intervals: Sequence[_Interval]) -> list[_Interval]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from .clock import US_PER_MS, Anchor, Span, anchor, spans
+from .gaps import Gap, track_gaps
 from .model import Chunk, Participant, Recording, Segment, Track
-from .scans import RunScan
-
-#: What is scanned: (participant, track, seg) → its runs.
-Scans = Mapping[tuple[str, str, int], Sequence[RunScan]]
+from .scans import RunScan, Scans
 
 #: How long a last picture may stand until the recorder's end: shared screens that do not move deliver nothing for
 #: long. Bounded, for the instant of the end is the client's word.
@@ -43,32 +41,6 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A stretch of a track that should be there and is not."""
-
-    participant_id: str
-    track_id: str
-    seg: int
-    from_us: int
-    to_us: int
-    chunks: tuple[tuple[int, int], ...]
-    reason: Literal["lost", "unreadable", "unconfirmed"]
-    detail: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "participantId": self.participant_id,
-            "trackId": self.track_id,
-            "seg": self.seg,
-            "fromMs": self.from_us // US_PER_MS,
-            "toMs": -(-self.to_us // US_PER_MS),
-            "chunks": [list(pair) for pair in self.chunks],
-            "reason": self.reason,
-            **({"detail": self.detail} if self.detail else {}),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
     """A participant was there, with one segment of any track, in recording time."""
 
@@ -86,6 +58,7 @@ class Timeline:
     clips: tuple[Clip, ...]
     gaps: tuple[Gap, ...]
     presences: tuple[Presence, ...]
+    cuts_us: tuple[int, ...]  #: where a pause was cut out
     anchors: Mapping[tuple[str, str, int], Anchor]
 
 
@@ -111,13 +84,14 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
                 placed = _place_runs(track, segment, scans.get(place, ()), zero_us, stretches, recording)
                 clips += placed
                 presences += _presences(placed, stretches)
-            gaps += _gaps(track, scans, anchors, recording, duration_us)
+            gaps += track_gaps(track, scans, anchors, recording.started_ms, stretches)
     return Timeline(
         duration_us=duration_us,
         participants=recording.participants,
         clips=tuple(clips),
         gaps=tuple(gaps),
         presences=tuple(presences),
+        cuts_us=tuple(span.at_us for span in stretches if span.at_us),
         anchors=anchors,
     )
 
@@ -181,80 +155,3 @@ def _presences(clips: Sequence[Clip], stretches: Sequence[Span]) -> list[Presenc
                 )
             )
     return found
-
-
-def _gaps(
-    track: Track,
-    scans: Scans,
-    anchors: Mapping[tuple[str, str, int], Anchor],
-    recording: Recording,
-    duration_us: int,
-) -> list[Gap]:
-    found: list[Gap] = []
-
-    def gap(seg: int, from_us: int, to_us: int, chunks: list[tuple[int, int]], reason: str, detail: str = "") -> None:
-        from_us = min(max(0, from_us), duration_us)
-        found.append(
-            Gap(
-                participant_id=track.participant_id,
-                track_id=track.track_id,
-                seg=seg,
-                from_us=from_us,
-                to_us=min(max(from_us, to_us), duration_us),
-                chunks=tuple(chunks),
-                reason=reason,  # type: ignore[arg-type]  # the three callers below pass literals
-                detail=detail,
-            )
-        )
-
-    end_us = 0
-    for segment in track.segments:
-        place = (track.participant_id, track.track_id, segment.seg)
-        if not segment.chunks:  # declared and never seen: where it lay nobody knows
-            gap(segment.seg, end_us, duration_us, segment.missing(), "lost")
-            continue
-        zero_us = (anchors[place].zero_ms - recording.started_ms) * US_PER_MS
-        end_us = zero_us
-        missing = dict(segment.missing())
-        step_us = _chunk_us(segment)
-        for run in scans.get(place, ()):
-            before = [(a, b) for a, b in missing.items() if b < run.first_seq and b == run.first_seq - 1]
-            begin_us, until_us = _reach(run)
-            if run.error:
-                count = len(run.chunk_sha256)
-                gap(
-                    segment.seg,
-                    end_us + step_us * sum(b - a + 1 for a, b in before),
-                    end_us + step_us * (count + sum(b - a + 1 for a, b in before)),
-                    [(run.first_seq, run.last_seq)],
-                    "unreadable",
-                    run.error,
-                )
-                begin_us, until_us = found[-1].from_us - zero_us, found[-1].to_us - zero_us
-            if before:
-                gap(segment.seg, end_us, zero_us + begin_us, before, "lost")
-            end_us = zero_us + until_us
-        tail = [(a, b) for a, b in missing.items() if a > segment.chunks[-1].seq]
-        if tail:
-            gap(segment.seg, end_us, end_us + step_us * sum(b - a + 1 for a, b in tail), tail, "lost")
-            end_us = found[-1].to_us
-    if not track.complete:
-        last = track.segments[-1].seg if track.segments else 0
-        gap(last, end_us, end_us if track.segments else duration_us, [], "unconfirmed")
-    return sorted(found, key=lambda g: (g.seg, g.from_us))
-
-
-def _reach(run: RunScan) -> tuple[int, int]:
-    """Media time of a run's first and last moment."""
-    streams = [packets for packets in (run.video, run.audio) if len(packets)]
-    if not streams:
-        return 0, 0
-    return min(packets.from_us for packets in streams), max(packets.to_us for packets in streams)
-
-
-def _chunk_us(segment: Segment) -> int:
-    """How long this segment's chunks usually are; 2 s, the client's default, where nothing tells."""
-    stamps = [(chunk.seq, chunk.at_ms) for chunk in segment.chunks if chunk.at_ms is not None]
-    if len(stamps) < 2 or stamps[-1][0] == stamps[0][0]:
-        return 2_000_000
-    return max(0, stamps[-1][1] - stamps[0][1]) * US_PER_MS // (stamps[-1][0] - stamps[0][0])

@@ -16,10 +16,10 @@ import numpy as np
 
 from .clock import US_PER_S, picture_us, pictures, samples
 from .profiles import Profile
-from .scans import RunScan
+from .scans import RunScan, Scans
 from .slices import Slice, cut_slices
 from .sound import place_packets
-from .timeline import Clip, Scans, Timeline
+from .timeline import Clip, Timeline
 
 #: Part of every key: raise it when a renderer makes something else of the same plan.
 RENDER_VERSION = 1

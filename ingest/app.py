@@ -165,6 +165,8 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
         call("GET",  f"{_RECORDING}/uploads",           tracks.uploads,  UPLOADERS),
         call("POST", f"{_CALL}/recording/start",        control.start,   HOSTS),
         call("POST", f"{_CALL}/recording/stop",         control.stop,    HOSTS),
+        call("POST", f"{_CALL}/recording/pause",        control.pause,   HOSTS),
+        call("POST", f"{_CALL}/recording/resume",       control.resume,  HOSTS),
         call("GET",  f"{_CALL}/recording",              control.active,  EVERYBODY),
         call("GET",  f"{_CALL}/recordings",             control.many,    EVERYBODY),
         call("GET",  f"{_RECORDING}",                   control.one,     EVERYBODY),

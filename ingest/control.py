@@ -38,6 +38,14 @@ class ControlCalls:
         # Asked again the answer is the same again, however far the recording has come by then.
         return success(wire.short(stopped, Status.STOPPING), 202)
 
+    async def pause(self, request: Request, caller: Caller) -> Response:
+        paused = await self._run(self._shell.control.pause, request.path_params["callId"])
+        return success(wire.short(paused))
+
+    async def resume(self, request: Request, caller: Caller) -> Response:
+        resumed = await self._run(self._shell.control.resume, request.path_params["callId"])
+        return success(wire.short(resumed))
+
     async def active(self, request: Request, caller: Caller) -> Response:
         def describe(call_id: str) -> wire.Json:
             return self._shell.describe(self._shell.control.active(call_id), caller)

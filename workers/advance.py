@@ -19,10 +19,11 @@ from callreel.manifest import Build
 from callreel.model import Recording
 from callreel.profiles import profile
 from callreel.queue import Queue
+from callreel.scans import Scans
 from callreel.settings import Settings
 from callreel.states import Status
 from callreel.storage import Storage
-from callreel.timeline import Scans, plan_timeline
+from callreel.timeline import plan_timeline
 from callreel.windows import plan_windows
 
 from .due import Due

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from callreel import keys
+from callreel import journal, keys
+from callreel.events import fold_events
 
 from .desk import CALL, Desk, application, bearer, refused, said
 
@@ -80,6 +81,28 @@ def test_of_many_starts_at_once_one_wins(desk: Desk) -> None:
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     winner = next(answer.json()["data"]["recordingId"] for answer in answers if answer.status_code == 201)
     assert {a.json()["recordingId"] for a in answers if a.status_code == 409} == {winner}
+
+
+def test_a_recording_is_paused_and_resumed(desk: Desk) -> None:
+    pause, resume = f"/video-calls/{CALL}/recording/pause", f"/video-calls/{CALL}/recording/resume"
+    refused(desk.client.post(pause, headers=desk.as_who), 404, "no_active_recording")
+    recording_id = desk.start()
+    refused(desk.client.post(resume, headers=desk.as_who), 409, "invalid_state")
+    paused = said(desk.client.post(pause, headers=desk.as_who), 200)
+    assert (paused["recordingId"], paused["status"]) == (recording_id, "paused")
+    refused(desk.client.post(pause, headers=desk.as_who), 409, "invalid_state")
+    assert said(desk.get(f"/video-calls/{CALL}/recording"), 200)["status"] == "paused"
+    refused(desk.client.post(START, headers=desk.as_who), 409, "recording_active")
+    said(desk.track(recording_id), 201)  # who joins during a pause may announce what comes
+    assert said(desk.client.post(resume, headers=desk.as_who), 200)["status"] == "recording"
+    events = fold_events(recording_id, journal.read(desk.storage, recording_id))
+    assert [event.type for event in events if event.type.startswith("rec")] == [
+        "recordingstarted",
+        "recordingpaused",
+        "recordingresumed",
+    ]
+    desk.stop()
+    refused(desk.client.post(resume, headers=desk.as_who), 404, "no_active_recording")
 
 
 def test_many_stops_at_once_get_one_answer(desk: Desk) -> None:

@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ class Recipe:
     arrange: Callable[[Sequence[Upload]], Sequence[Upload]] = tuple  #: order, repetitions, other `received_ms`
     lose: Collection[Place] = ()  #: chunks that never arrive
     silent: Collection[str] = ()  #: participants whose client never says `complete`
+    pauses: Sequence[tuple[int, int]] = ()  #: [from, to) in ms from the start
     stop: bool = True
 
 
@@ -125,10 +127,19 @@ def build_recording(root: Path | Storage, capture: Capture | Path, recipe: Recip
     recording_id = control.start(recipe.call_id, "host", recipe.options).recording_id
     shift_ms = recipe.started_ms - capture.true_epoch_ms
 
-    for run in sorted(capture.runs, key=lambda run: run.start_true_ms):
-        clock.at_ms = max(clock.at_ms, round(run.start_true_ms + shift_ms))
+    def announce(run: Run) -> None:
         name = run.participant.title()
         control.put_track(recording_id, run.track_id, run.participant, name, run.source, run.kind, label="")
+
+    steps: list[tuple[int, Callable[[], object]]] = [
+        (round(run.start_true_ms + shift_ms), partial(announce, run)) for run in capture.runs
+    ]
+    for from_ms, to_ms in recipe.pauses:
+        steps.append((recipe.started_ms + from_ms, partial(control.pause, recipe.call_id)))
+        steps.append((recipe.started_ms + to_ms, partial(control.resume, recipe.call_id)))
+    for at_ms, step in sorted(steps, key=lambda step: step[0]):
+        clock.at_ms = max(clock.at_ms, at_ms)
+        step()
 
     uploads = [u for u in plan_uploads(capture, recipe.started_ms, seed=recipe.seed) if u.place not in recipe.lose]
     for upload in recipe.arrange(uploads):

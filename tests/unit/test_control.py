@@ -74,6 +74,39 @@ def test_a_second_start_is_told_which_recording_runs(world: World) -> None:
     assert world.control.start("other", "host", {}).recording_id != first.recording_id
 
 
+def test_a_recording_is_paused_and_resumed_at_the_servers_instants(world: World) -> None:
+    world.control.start("call", "host", {})
+    world.clock.ms += 2_000
+    assert world.control.pause("call").status == Status.PAUSED
+    with pytest.raises(InvalidState):
+        world.control.pause("call")
+    world.clock.ms += 500
+    resumed = world.control.resume("call")
+    assert (resumed.status, resumed.pauses) == (Status.RECORDING, ((START_MS + 2_000, START_MS + 2_500),))
+    with pytest.raises(InvalidState):
+        world.control.resume("call")
+    world.clock.ms += 1_500
+    assert world.control.stop("call").duration_ms == 3_500
+
+
+@pytest.mark.parametrize("step", ["pause", "resume"])
+def test_with_nothing_that_runs_there_is_nothing_to_pause_or_resume(world: World, step: str) -> None:
+    with pytest.raises(NoActiveRecording):
+        getattr(world.control, step)("call")
+    world.control.start("call", "host", {})
+    world.control.stop("call")
+    with pytest.raises(NoActiveRecording):
+        getattr(world.control, step)("call")
+
+
+def test_a_fact_is_never_before_the_one_it_follows(world: World) -> None:
+    world.control.start("call", "host", {})
+    world.clock.ms += 2_000
+    world.control.pause("call")
+    world.clock.ms -= 700  # another machine's clock
+    assert world.control.resume("call").pauses == ((START_MS + 2_000, START_MS + 2_000),)
+
+
 def test_a_paused_recording_blocks_a_start_too(world: World) -> None:
     first = world.control.start("call", "host", {})
     world.control.append(first.recording_id, lambda state: ("paused", {}))

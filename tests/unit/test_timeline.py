@@ -162,6 +162,35 @@ def test_no_card_flashes_up_between_microphone_and_camera() -> None:
     assert shown(timeline, scans)[:2] == [(0, 32, 0), (32, 152, 1)]
 
 
+def paused(*tracks: Track, length_ms: int = 20_000) -> Recording:
+    """With the span [5 s, 8 s) cut out."""
+    return replace(recording(*tracks, length_ms=length_ms), pauses=((ZERO_MS + 5_000, ZERO_MS + 8_000),))
+
+
+def test_gaps_behind_a_pause_are_told_in_the_films_time() -> None:
+    scans = {("p", "cam", 0): [run(0, 5), run(6, 4)]}
+    (gap,) = plan_timeline(paused(track(segment([0, 1, 2, 3, 4, 6, 7, 8, 9]))), scans).gaps
+    assert (gap.from_us, gap.to_us, gap.chunks) == (7_000_000, 9_000_000, ((5, 5),))
+
+
+def test_what_was_lost_in_a_pause_is_no_gap_and_what_reaches_out_of_it_is_one() -> None:
+    scans = {("p", "cam", 0): [run(0, 3), run(4, 6)]}
+    assert plan_timeline(paused(track(segment([0, 1, 2, 4, 5, 6, 7, 8, 9]))), scans).gaps == ()
+    scans = {("p", "cam", 0): [run(0, 2), run(4, 6)]}
+    (gap,) = plan_timeline(paused(track(segment([0, 1, 4, 5, 6, 7, 8, 9]))), scans).gaps
+    assert (gap.from_us, gap.to_us, gap.chunks) == (4_000_000, 5_000_000, ((2, 3),))
+
+
+def test_who_is_recorded_again_right_after_a_pause_is_shown_without_a_break() -> None:
+    before, after = segment([0, 1]), segment([0, 1, 2, 3, 4, 5], start_ms=8_240, seg=1)
+    scans = {("p", "cam", 0): [replace(run(0, 2))], ("p", "cam", 1): [run(0, 6)]}
+    early = replace(before, chunks=tuple(replace(c, start_ms=880) for c in before.chunks))
+    timeline = plan_timeline(paused(track(early, after)), scans)
+    # there until 4.88 s, cut at 5 s, there again from 5.24 s on
+    assert timeline.cuts_us == (5_000_000,)
+    assert shown(timeline, scans) == [(0, 26, 0), (26, 150, 1), (150, 510, 1)]
+
+
 def test_who_is_there_from_the_start_is_shown_from_the_first_picture_on() -> None:
     one, two = track(segment([0, 1], start_ms=60)), track(segment([0, 1], start_ms=190), participant="q")
     scans = {("p", "cam", 0): [run(0, 2)], ("q", "cam", 0): [run(0, 2)]}

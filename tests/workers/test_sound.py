@@ -165,6 +165,24 @@ def snr(heard: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
     return float(10 * np.log10((truth**2).sum() / ((heard - truth) ** 2).sum()))
 
 
+def test_both_sides_of_a_cut_fade_over_five_milliseconds() -> None:
+    """A pause of 0.2 s cut out of one run: what lies before it ends, what lies behind it begins, at the same sample."""
+    data = webm(np.full(RATE_HZ, 0.5, np.float32) * np.sin(np.arange(RATE_HZ) / 20).astype(np.float32))
+    places = places_of(data, 0)
+    cut = 19_500  # amid a packet, as pauses are
+    before = item(places, toSample=cut)
+    behind = item([(pts, place - 9_600) for pts, place in places], fromSample=cut)
+    mixed, failed = mix([(before, data), (behind, data)], 0, RATE_HZ, RATE_HZ, 2)
+    assert failed == []
+    ramp = int(0.005 * RATE_HZ)
+    heard = np.abs(mixed[0])
+    for side in (slice(cut - 24, cut), slice(cut, cut + 24)):  # half a millisecond at each side is nearly silent
+        assert heard[side].max() < 0.06
+    for loud in (slice(cut - ramp - 200, cut - ramp), slice(cut + ramp, cut + ramp + 200)):
+        assert heard[loud].max() > 0.4
+    assert np.abs(np.diff(mixed[0, cut - 300 : cut + 300])).max() < 0.04  # no click: nothing steeper than the tone
+
+
 def test_ramps_are_heard_at_a_clips_own_ends_alone() -> None:
     data = webm(np.full(RATE_HZ, 0.5, np.float32) * np.sin(np.arange(RATE_HZ) / 20).astype(np.float32))
     places = places_of(data, 0)[10:30]
