@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import structlog
 from redis import RedisError
 
 from callreel import failpoints, journal, keys, rebuild
@@ -109,13 +110,14 @@ class Sweeper:
     @contextlib.contextmanager
     def _alone(self, recording_id: str) -> Iterator[bool]:
         """What goes wrong with one recording costs the others nothing; it rests a while, which it is told."""
-        try:
-            yield now_ms() < self._rests_until_ms.get(recording_id, 0)
-        except RedisError:
-            raise  # that concerns all of them
-        except Exception:
-            log.exception("sweep: %s cannot be looked after; trying again later", recording_id)
-            self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
+        with structlog.contextvars.bound_contextvars(recording_id=recording_id):
+            try:
+                yield now_ms() < self._rests_until_ms.get(recording_id, 0)
+            except RedisError:
+                raise  # that concerns all of them
+            except Exception:
+                log.exception("sweep: %s cannot be looked after; trying again later", recording_id)
+                self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
 
     def _refresh(self) -> None:
         """Note what the journals say: of every recording once, of the open ones again and again; end the idle ones."""
