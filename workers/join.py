@@ -13,6 +13,7 @@ import structlog
 
 from callreel import journal, keys, repository
 from callreel.errors import ObjectMissing, RenderFailed
+from callreel.failpoints import failpoint
 from callreel.journal import Draft
 from callreel.manifest import Build, manifest
 from callreel.model import Artifact, Recording
@@ -37,6 +38,7 @@ def join(bench: Bench, recording_id: str) -> bool:
         return False
     with job_folder(bench.storage) as name:
         film = join_windows(bench, build, Path(name))
+        failpoint("join.made")
         with film.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         composition = Artifact(
@@ -49,6 +51,7 @@ def join(bench: Bench, recording_id: str) -> bool:
             sha256=digest,
         )
         bench.storage.put_if_absent(keys.artifact(recording_id, composition.name, digest), film)
+        failpoint("join.film")
     told = manifest(build, asdict(composition), _left_out(bench.storage, build))
     body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
     listing = Artifact(
@@ -60,6 +63,7 @@ def join(bench: Bench, recording_id: str) -> bool:
         sha256=sha256(body).hexdigest(),
     )
     bench.storage.put_if_absent(keys.artifact(recording_id, listing.name, listing.sha256), body)
+    failpoint("join.manifest")
     data = {
         "complete": told["complete"],
         "gaps": told["gaps"],
@@ -74,7 +78,9 @@ def join(bench: Bench, recording_id: str) -> bool:
         return ("completed" if state.status is Status.PROCESSING else "updated"), data
 
     before = recording.sequence
-    return bench.control.append(recording_id, decide).sequence > before
+    published = bench.control.append(recording_id, decide).sequence > before
+    failpoint("join.told")
+    return published
 
 
 def join_windows(bench: Bench, build: Build, folder: Path) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 
 from callreel import keys, scans
 from callreel.errors import CallreelError, ObjectMissing
+from callreel.failpoints import failpoint
 from callreel.model import Chunk, Segment, Track
 from callreel.scans import Container, Packets, RunScan
 from callreel.storage import Storage
@@ -60,6 +61,7 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
                 head = _head_of(head_copy)
             scan = scan_run(run, data, head)
             storage.put_if_absent(key, scans.encode(scan))
+            failpoint("scan.stored")
         if head is None and scan.head:
             head = scan.container, scan.head
         found.append(scan)
