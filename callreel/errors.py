@@ -289,7 +289,7 @@ class RenderFailed(TransientError):
 
 
 class NoFilm(PermanentError):
-    """`callreel smoke` got no film, or not the one it should be."""
+    """No film came of a synthetic call, or not the one it should be."""
 
     code, status = "no_film", 500
 
