@@ -1,12 +1,13 @@
 """What is inside the chunks? Every run of chunks is demuxed once, bounded, and its packets' times and places kept.
 
-Nothing is decoded and no media is copied: later jobs read just the bytes they need. Bytes that cannot be read make
-a scan that says why, so that one bad segment costs nobody else anything.
+No media is copied: later jobs read just the bytes they need. Bytes that cannot be read make a scan that says why, so
+that one bad segment costs nobody else anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 
 import av
@@ -20,6 +21,7 @@ from callreel.scans import Container, Packets, RunScan
 from callreel.storage import Storage
 
 from . import containers, demux, opus
+from .levels import run_levels
 
 #: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
 _MAX_PACKETS = 4_000_000
@@ -64,7 +66,7 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
             failpoint("scan.stored")
         if head is None and scan.head:
             head = scan.container, scan.head
-        found.append(scan)
+        found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan)))
     return found
 
 
