@@ -34,8 +34,8 @@ from callreel.settings import Settings, load_settings
 from callreel.storage.local import LocalStorage
 from tests.kit.build import build_recording
 from workers import advance as advancing
+from workers import codecs, picture, render
 from workers import ffmpeg as runner
-from workers import picture, render
 from workers.due import Due
 
 MUST, AIM = 1.2, 1.08  #: CPU of windows ÷ plain pass
@@ -115,7 +115,7 @@ def plain_command(stage: Stage, folder: Path) -> list[str]:
         film,
         sound,
         runner.named(folder / "film.mp4"),
-        **picture.encoder(plan, threads=1),
+        **codecs.video_options(plan, threads=1),
         **{"c:a": "aac", "b:a": f"{profile['audio_bitrate_kbps']}k", "ac": profile["audio_channels"]},
         ar=profile["audio_rate_hz"],
         movflags="+faststart",

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from . import journal, keys
 from .errors import InvalidOption, NoActiveRecording, NotYourTrack, RecordingActive, UnknownTrack
-from .failpoints import failpoint
 from .journal import Draft, Fact
 from .layouts import LAYOUTS
 from .model import KINDS, SOURCES, Recording
-from .profiles import resolve_outputs
+from .outputs import resolve_outputs
 from .states import ACTIVE, Status
 from .storage import Storage
 
@@ -65,9 +64,12 @@ class Control:
         return latest
 
     # ── the recording ────────────────────────────────────────────────────────────────────────────────────────────────
-    def start(self, call_id: str, by: str, options: dict[str, Any]) -> Recording:
-        """Begin a recording. Raises `RecordingActive` with its id, `InvalidOption` naming the field."""
-        chosen = check_options(options)
+    def start(self, call_id: str, by: str, options: dict[str, Any], encoders: Collection[str] = ()) -> Recording:
+        """Begin a recording. Raises `RecordingActive` with its id, `InvalidOption` naming the field.
+
+        `encoders` are the codecs that workers can encode; none where no worker has told.
+        """
+        chosen = check_options(options, encoders)
         while True:
             number = len(list(self.storage.list(keys.call_prefix(call_id))))
             latest = self._latest(call_id)
@@ -86,7 +88,6 @@ class Control:
             }
             body = json.dumps(slot, sort_keys=True, ensure_ascii=False).encode()
             if self.storage.put_if_absent(keys.call_slot(call_id, number), body):
-                failpoint("control.slot")
                 return self._begin(slot)
 
     def stop(self, call_id: str, reason: str = "host") -> Recording:
@@ -199,14 +200,13 @@ class Control:
         if not facts:
             fact = Fact(sequence=1, type="started", at_ms=slot["atMs"], data=slot["data"])
             new = self.storage.put_if_absent(keys.journal_fact(recording_id, 1), journal.encode(fact))
-            failpoint("control.started")
             facts = journal.read(self.storage, recording_id)
             if new:
                 self.observer.noted(journal.fold(recording_id, facts[:1]), fact)
         return journal.fold(recording_id, facts)
 
 
-def check_options(options: dict[str, Any]) -> dict[str, Any]:
+def check_options(options: dict[str, Any], encoders: Collection[str] = ()) -> dict[str, Any]:
     """The optional body of start, resolved. Raises `InvalidOption` naming the field."""
     known = {"layout", "preset", "outputs", "maxDurationS", "metadata"}
     for name in options:
@@ -229,7 +229,7 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(metadata, dict) or size_bytes > 16384:
         raise InvalidOption("metadata must be an object of at most 16 KiB.", field="metadata")
     preset = options.get("preset", "720p")
-    outputs = resolve_outputs(preset, options.get("outputs"))
+    outputs = resolve_outputs(preset, options.get("outputs"), encoders)
     return {
         "layout": layout,
         "preset": preset,

@@ -138,11 +138,6 @@ def scan(recording_id: str, digest: str) -> str:
     return f"recordings/{recording_id}/derived/scan/{digest}.json"
 
 
-def levels(recording_id: str, digest: str) -> str:
-    """How loud a piece of a run is."""
-    return f"recordings/{recording_id}/derived/levels/{digest}.npz"
-
-
 def head(recording_id: str, sha256: str) -> str:
     """What must precede later bytes of a segment so that they decode: some hundred bytes, kept beside the scans."""
     return f"recordings/{recording_id}/derived/heads/{sha256}"
@@ -152,8 +147,8 @@ def window_plan(recording_id: str, key: str) -> str:
     return f"recordings/{recording_id}/derived/plans/{key}.json"
 
 
-def window(recording_id: str, key: str) -> str:
-    return f"recordings/{recording_id}/derived/windows/{key}.mp4"
+def window(recording_id: str, key: str, form: str = "mp4") -> str:
+    return f"recordings/{recording_id}/derived/windows/{key}.{form}"
 
 
 def windows_prefix(recording_id: str) -> str:
@@ -195,6 +190,11 @@ def index_slots(recording_id: str, track_id: str, seg: int) -> str:
 
 def wake(call_id: str) -> str:
     return f"{WAKE_PREFIX}{call_id}"
+
+
+def ability(codec: str) -> str:
+    """There while some worker that can encode this is heard of."""
+    return f"callreel:encodes:{codec}"
 
 
 def signal_channel(call_id: str) -> str:

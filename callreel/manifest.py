@@ -12,6 +12,7 @@ from typing import Any
 
 from .clock import US_PER_MS
 from .model import Recording, Segment, Track
+from .outputs import Output, file_name
 from .profiles import Profile
 from .scans import Scans
 from .timeline import Timeline
@@ -21,29 +22,52 @@ MANIFEST_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """Everything that a film is made of: a plan of plans."""
+class Film:
+    """One output of a recording, and what it is made of."""
 
-    recording: Recording
-    scans: Scans
-    timeline: Timeline
+    output: Output
     profile: Profile
     windows: tuple[Window, ...]
 
     @property
+    def name(self) -> str:
+        return file_name(self.output)
+
+    @property
+    def duration_us(self) -> int:
+        return self.windows[-1].to_us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """Everything that a recording's films are made of: a plan of plans."""
+
+    recording: Recording
+    scans: Scans
+    timeline: Timeline
+    films: tuple[Film, ...]
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows of all films, each once: what two films share is rendered for both."""
+        return tuple({window.key: window for film in self.films for window in film.windows}.values())
+
+    @property
     def digest(self) -> str:
-        """What decides film and manifest: the windows, and what is known to be missing."""
+        """What decides films and manifest: the windows, and what is known to be missing."""
         gaps = [gap.to_json() for gap in self.timeline.gaps]
-        return sha256(canonical([[window.key for window in self.windows], gaps])).hexdigest()
+        keys = [window.key for film in self.films for window in film.windows]
+        return sha256(canonical([keys, gaps])).hexdigest()
 
     @property
     def has_media(self) -> bool:
         return bool(self.timeline.clips)
 
 
-def manifest(build: Build, film: Mapping[str, Any], left_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of `manifest.json`; `film` describes the composition, `left_out` what windows had to do without."""
+def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without."""
     recording, timeline = build.recording, build.timeline
+    first = build.films[0]
     return {
         "version": MANIFEST_VERSION,
         "recordingId": recording.recording_id,
@@ -52,7 +76,7 @@ def manifest(build: Build, film: Mapping[str, Any], left_out: Sequence[Mapping[s
         "stoppedAtMs": recording.stopped_ms,
         "durationMs": recording.duration_ms,
         "layout": recording.options.layout,
-        "profile": build.profile.to_json(),
+        "profile": first.profile.to_json(),
         "metadata": recording.options.metadata,
         "complete": not timeline.gaps,
         "gaps": [gap.to_json() for gap in timeline.gaps],
@@ -66,10 +90,19 @@ def manifest(build: Build, film: Mapping[str, Any], left_out: Sequence[Mapping[s
         ],
         "windows": [
             {"k": w.k, "key": w.key, "fromMs": w.from_us // US_PER_MS, "toMs": w.to_us // US_PER_MS}
-            for w in build.windows
+            for w in first.windows
         ],
         "leftOut": list(left_out),
-        "film": dict(film),
+        "film": dict(files[0]),
+        "films": [
+            {
+                "output": dict(film.output),
+                "profile": film.profile.to_json(),
+                "windows": [window.key for window in film.windows],
+                "file": dict(file),
+            }
+            for film, file in zip(build.films, files, strict=True)
+        ],
     }
 
 

@@ -7,7 +7,7 @@ equal plans are equal windows, whoever asks for them, and what is stored under a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .clock import US_PER_S, picture_us, pictures, samples
-from .profiles import Profile
+from .profiles import NONE, Profile
 from .scans import RunScan, Scans
 from .slices import Slice, cut_slices
 from .sound import place_packets
@@ -41,6 +41,16 @@ class Window:
     from_us: int
     to_us: int
 
+    @property
+    def form(self) -> str:
+        return form_of(self.plan["profile"])
+
+
+def form_of(profile: Mapping[str, Any]) -> str:
+    """What kind of file a window is, given its profile in the plan: `mp4`, which can be joined as bytes, or `mkv`."""
+    codecs = {profile.get("video_codec", "h264"), profile.get("audio_codec", "aac")}
+    return "mp4" if codecs <= {"h264", "aac", NONE} else "mkv"
+
 
 def canonical(value: Any) -> bytes:
     """JSON with one form only, for digests."""
@@ -51,7 +61,7 @@ def plan_windows(timeline: Timeline, scans: Scans, profile: Profile, layout: str
     """All windows of the film, in order."""
     count = pictures(timeline.duration_us, profile.fps)
     per_window = window_ms * profile.fps // 1000
-    slices = cut_slices(timeline, scans, profile, layout, count)
+    slices = cut_slices(timeline, scans, profile, layout, count) if profile.has_pictures else []
     return [
         plan_window(timeline, scans, profile, slices, k, first, min(first + per_window, count))
         for k, first in enumerate(range(0, count, per_window))
@@ -73,7 +83,10 @@ def plan_window(
     sound = [
         _sound(clip, scans[clip.place][clip.run], from_us, to_us, profile.audio_rate_hz)
         for clip in timeline.clips
-        if clip.kind == "audio" and clip.from_us < to_us + LEAD_OUT_US and clip.to_us > from_us - LEAD_IN_US
+        if profile.has_sound
+        and clip.kind == "audio"
+        and clip.from_us < to_us + LEAD_OUT_US
+        and clip.to_us > from_us - LEAD_IN_US
     ]
     plan = {
         "v": [RENDER_VERSION, CARD_VERSION],
@@ -131,7 +144,7 @@ class _Inputs:
         for clip, (first, last) in self._ranges.items():
             run = self._scans[clip.place][clip.run]
             key = int(np.flatnonzero(run.video.key[: first + 1])[-1])
-            from_byte = int(run.video.from_byte[key : last + 1].min())
+            from_byte = run.start_before(int(run.video.from_byte[key : last + 1].min()))
             to_byte = int(run.video.to_byte[key : last + 1].max())
             found.append({**_reading(clip, run, from_byte, to_byte), "lastUs": int(run.video.pts_us[last])})
         return found
@@ -148,7 +161,7 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
         return None
     # Decoders need a running start: Opus 80 ms (RFC 7845, 4.6), AAC two frames. They are decoded, and not heard.
     warm = max(0, int(np.searchsorted(packets.pts_us, packets.pts_us[first] - 100_000, "left")))
-    from_byte = int(packets.from_byte[warm:end].min())
+    from_byte = run.start_before(int(packets.from_byte[warm:end].min()))
     to_byte = int(packets.to_byte[warm:end].max())
     places = place_packets(packets, first, end, from_us - clip.shift_us, to_us - clip.shift_us) + clip.shift_us
     return {
@@ -169,7 +182,10 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
 
 def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str, Any]:
     """Which bytes an input consists of: the run's head, and a range of the chunks that hold it."""
-    a, b, from_byte, to_byte = run.reading(from_byte, to_byte)
+    if not len(run.starts):  # one file without parts, its index perhaps at its end: all of it or nothing
+        from_byte, to_byte = 0, sum(run.chunk_bytes)
+    a, b = run.chunks_of(from_byte, to_byte)
+    skipped = sum(run.chunk_bytes[:a])
     return {
         "participantId": clip.participant_id,
         "trackId": clip.track_id,
@@ -178,5 +194,5 @@ def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str
         "head": run.head_sha256,
         "seq": run.first_seq + a,
         "chunks": list(run.chunk_sha256[a:b]),
-        "bytes": [from_byte, to_byte],
+        "bytes": [from_byte - skipped, to_byte - skipped],
     }

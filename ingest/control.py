@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callreel import journal, wire
+from callreel import abilities, journal, wire
 from callreel.errors import InvalidOption, UnknownRecording
 from callreel.model import Recording
 from callreel.states import Status
@@ -25,8 +25,12 @@ class ControlCalls:
 
     async def start(self, request: Request, caller: Caller) -> Response:
         options = await read_json(request)
-        begun = await self._run(self._shell.control.start, request.path_params["callId"], caller.subject, options)
-        return success(wire.short(begun), 201)
+
+        def start(call_id: str) -> Recording:
+            encoders = abilities.told(self._shell.index.redis)
+            return self._shell.control.start(call_id, caller.subject, options, encoders)
+
+        return success(wire.short(await self._run(start, request.path_params["callId"])), 201)
 
     async def stop(self, request: Request, caller: Caller) -> Response:
         def stop(call_id: str) -> Recording:

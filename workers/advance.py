@@ -11,21 +11,20 @@ from dataclasses import dataclass
 
 import structlog
 
-from callreel import journal, keys, repository
+from callreel import journal, keys, outputs, repository
 from callreel.control import Control
 from callreel.errors import CallreelError, NoMedia
-from callreel.failpoints import failpoint
 from callreel.journal import Draft
-from callreel.manifest import Build
+from callreel.manifest import Build, Film
 from callreel.model import Recording
-from callreel.profiles import profile
+from callreel.profiles import Profile
 from callreel.queue import Queue
 from callreel.scans import Scans
 from callreel.settings import Settings
 from callreel.states import Status
 from callreel.storage import Storage
 from callreel.timeline import plan_timeline
-from callreel.windows import plan_windows
+from callreel.windows import Window, plan_windows
 
 from .due import Due
 from .scan import scan_track
@@ -52,7 +51,6 @@ def advance(bench: Bench, recording_id: str) -> None:
     recording = repository.load(bench.storage, recording_id)
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
         bench.control.append(recording_id, _drained)
-        failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         return
@@ -69,9 +67,7 @@ def advance(bench: Bench, recording_id: str) -> None:
             bench.settled(recording_id, _chunk_count(recording))
         return
     missing = store_plans(bench.storage, build)
-    failpoint("advance.planned")
     bench.due.expect(recording_id, missing, len(build.windows))
-    failpoint("advance.expected")
     if missing:
         bench.queue.render_all(recording_id, missing)
     else:
@@ -79,16 +75,20 @@ def advance(bench: Bench, recording_id: str) -> None:
 
 
 def plan(storage: Storage, settings: Settings, recording: Recording) -> Build:
-    """The film of a recording as it now stands. Scans what is new; encodes nothing."""
+    """The films of a recording as it now stands. Scans what is new; encodes nothing."""
     scans: Scans = {
         place: runs
         for track in recording.tracks()
         for place, runs in scan_track(storage, recording.recording_id, track).items()
     }
     timeline = plan_timeline(recording, scans)
-    chosen = profile(recording.options.preset)
-    windows = plan_windows(timeline, scans, chosen, recording.options.layout, settings.window_ms)
-    return Build(recording=recording, scans=scans, timeline=timeline, profile=chosen, windows=tuple(windows))
+    options, planned, films = recording.options, dict[Profile, tuple[Window, ...]](), []
+    for output in options.outputs or (outputs.DEFAULT,):
+        profile = outputs.profile_of(options.preset, output)
+        if profile not in planned:
+            planned[profile] = tuple(plan_windows(timeline, scans, profile, options.layout, settings.window_ms))
+        films.append(Film(output=output, profile=profile, windows=planned[profile]))
+    return Build(recording=recording, scans=scans, timeline=timeline, films=tuple(films))
 
 
 def store_plans(storage: Storage, build: Build) -> list[str]:
@@ -96,7 +96,7 @@ def store_plans(storage: Storage, build: Build) -> list[str]:
     recording = build.recording
     prefix = keys.windows_prefix(recording.recording_id)
     there = {entry.key for entry in storage.list(prefix)}
-    missing = [w for w in build.windows if keys.window(recording.recording_id, w.key) not in there]
+    missing = [w for w in build.windows if keys.window(recording.recording_id, w.key, w.form) not in there]
     if missing:
         objects = _objects(storage, build)
         for window in missing:

@@ -75,6 +75,14 @@ def version(path: str) -> tuple[int, int]:
     return (99, 0) if told.startswith("ffmpeg version") else (0, 0)
 
 
+@cache
+def encoders(configured: str = "") -> frozenset[str]:
+    """The names of what it can encode to, as `-c` takes them."""
+    command = [find_ffmpeg(configured), "-hide_banner", "-encoders"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+    return frozenset(words[1] for line in told.splitlines() if len(words := line.split()) > 1)
+
+
 def run(arguments: list[str], *, timeout_s: float, configured: str = "", cores: int = 0) -> None:
     """Run ffmpeg with these arguments to its end, on so many cores if a number is given.
 

@@ -15,6 +15,7 @@ import ffmpeg
 
 from . import canvas, cards
 from . import ffmpeg as runner
+from .codecs import video_options
 from .containers import DEMUXERS
 
 Plan = dict[str, Any]
@@ -26,7 +27,7 @@ _COLOURS = {"out_range": "tv", "out_color_matrix": "bt709"}
 def render_pictures(
     plan: Plan, inputs: list[Path], folder: Path, *, threads: int, timeout_s: float, configured: str = ""
 ) -> Path:
-    """Encode a window's pictures as H.264 in a NUT file; returns its path. Raises `RenderFailed`."""
+    """Encode a window's pictures into a NUT file; returns its path. Raises `RenderFailed`."""
     draw_stills(plan, folder)
     target = folder / "pictures.nut"
     arguments = plan_pictures(plan, inputs, folder, target, threads)
@@ -46,7 +47,9 @@ def draw_stills(plan: Plan, folder: Path) -> None:
 
 def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for a window. Pure."""
-    output = ffmpeg.output(film(plan, inputs, folder, threads), runner.named(target), **encoder(plan, threads), f="nut")
+    output = ffmpeg.output(
+        film(plan, inputs, folder, threads), runner.named(target), **video_options(plan, threads), f="nut"
+    )
     # sizes that change in mid-stream must not tear the graph down: it would begin to count pictures anew
     output = output.global_args("-copyts", "-filter_complex_threads", str(threads))
     compiled: list[str] = ffmpeg.compile(output, cmd="ffmpeg")[1:]
@@ -137,39 +140,6 @@ def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
 
 def _over(below: Any, above: Any, x: int | str, y: int | str) -> Any:
     return ffmpeg.overlay(below, above, x=x, y=y, eof_action="repeat")
-
-
-def encoder(plan: Plan, threads: int) -> dict[str, Any]:
-    """Everything that shapes the init segment is fixed by the profile; only the search preset may ever change."""
-    profile = plan["profile"]
-    fps, gop = profile["fps"], profile["fps"] * 2
-    starts, first = [], 0
-    for piece in plan["slices"]:
-        starts.append(f"{max(0, first - 0.5) / fps:.6f}")  # before the picture: one that is late by rounding is missed
-        first += piece["pictures"]
-    return {
-        "c:v": "libx264",
-        "preset": profile["speed"],
-        "profile:v": "high",
-        "level": profile["level"],
-        "pix_fmt": "yuv420p",
-        "color_range": "tv",
-        "colorspace": "bt709",
-        "color_primaries": "bt709",
-        "color_trc": "bt709",
-        "crf": profile["crf"],
-        "maxrate": f"{profile['video_bitrate_kbps']}k",
-        "bufsize": f"{2 * profile['video_bitrate_kbps']}k",
-        "g": gop,
-        "keyint_min": gop,
-        "sc_threshold": 0,
-        "bf": 0,
-        "flags": "+cgop+global_header",
-        "x264-params": f"threads={threads}:ref=1:cabac=1:8x8dct=1:weightp=0",
-        "force_key_frames": ",".join(starts),  # a new layout begins with a whole picture
-        "fps_mode": "passthrough",
-        "frames:v": plan["pictures"],
-    }
 
 
 def _labels(plan: Plan) -> list[tuple[str, int, int]]:

@@ -15,10 +15,10 @@ import structlog
 
 from callreel import keys
 from callreel.errors import MediaUnreadable, ObjectMissing, RenderFailed
-from callreel.failpoints import failpoint
+from callreel.profiles import NONE
 from callreel.settings import Settings
 from callreel.storage import Storage
-from callreel.windows import canonical
+from callreel.windows import canonical, form_of
 
 from . import ffmpeg as runner
 from . import mux, picture, sound
@@ -37,22 +37,21 @@ def render_window(
 
     `cards_only` shows everybody as a card: the last resort for a window that failed again and again.
     """
-    if exists(storage, keys.window(recording_id, key)):
-        return False
     stored = json.loads(storage.get(keys.window_plan(recording_id, key)))
     if sha256(canonical(stored["plan"])).hexdigest() != key:
         raise RenderFailed(f"the plan of window {key} is not the one that its key was made of")
     plan, left_out = stored["plan"], []
+    window = keys.window(recording_id, key, form_of(plan["profile"]))
+    if exists(storage, window):
+        return False
     if cards_only:
         left_out = [_named(item, "video", "this window failed again and again") for item in plan["video"]]
         plan = _without(plan, set(range(len(plan["video"]))))
     with job_folder(storage) as name:
         target = render(storage, settings, plan, stored["objects"], Path(name), left_out)
-        failpoint("render.made")
         if left_out:
             storage.put_if_absent(keys.window_note(recording_id, key), json.dumps({"leftOut": left_out}).encode())
-        failpoint("render.noted")
-        return storage.put_if_absent(keys.window(recording_id, key), target.read_bytes())
+        return storage.put_if_absent(window, target.read_bytes())
 
 
 def exists(storage: Storage, key: str) -> bool:
@@ -72,28 +71,25 @@ def render(
     left_out: list[dict[str, str]],
 ) -> Path:
     """Render a plan into a file in `folder`; what had to be left out, and why, is added to `left_out`."""
-    inputs = [folder / f"video{index}.bin" for index in range(len(plan["video"]))]
-    unreadable: dict[int, str] = {}
-    for index, item in enumerate(plan["video"]):
-        try:
-            inputs[index].write_bytes(read_input(storage, item, objects))
-        except MediaUnreadable as error:
-            unreadable[index] = error.detail
-    left_out += [_named(plan["video"][index], "video", reason) for index, reason in unreadable.items()]
-    pictures = _pictures(settings, _without(plan, set(unreadable)), inputs, folder, left_out)
-    from_sample, to_sample = mux.sound_span(plan)
     profile = plan["profile"]
+    target = folder / f"window.{form_of(profile)}"
+    pictures = _pictures(storage, settings, plan, objects, folder, left_out) if plan["slices"] else None
+    heard = _sound(storage, plan, objects, left_out) if profile.get("audio_codec") != NONE else None
+    mux.write_window(plan, pictures, heard, target)
+    return target
+
+
+def _sound(storage: Storage, plan: Plan, objects: dict[str, str], left_out: list[dict[str, str]]) -> sound.Samples:
     heard = []
     for item in plan["audio"]:
         try:
             heard.append((item, read_input(storage, item, objects)))
         except MediaUnreadable as error:
             left_out.append(_named(item, "audio", error.detail))
-    mixed, failed = sound.mix(heard, from_sample, to_sample, profile["audio_rate_hz"], profile["audio_channels"])
+    profile = plan["profile"]
+    mixed, failed = sound.mix(heard, *mux.sound_span(plan), profile["audio_rate_hz"], profile["audio_channels"])
     left_out += [_named(heard[index][0], "audio", reason) for index, reason in failed]
-    target = folder / "window.mp4"
-    mux.write_window(plan, pictures, mixed, target)
-    return target
+    return mixed
 
 
 def read_input(storage: Storage, item: dict[str, Any], objects: dict[str, str]) -> bytes:
@@ -115,7 +111,24 @@ def _checked(storage: Storage, objects: dict[str, str], digest: str) -> bytes:
     return data
 
 
-def _pictures(settings: Settings, plan: Plan, inputs: list[Path], folder: Path, left_out: list[dict[str, str]]) -> Path:
+def _pictures(
+    storage: Storage,
+    settings: Settings,
+    plan: Plan,
+    objects: dict[str, str],
+    folder: Path,
+    left_out: list[dict[str, str]],
+) -> Path:
+    inputs = [folder / f"video{index}.bin" for index in range(len(plan["video"]))]
+    unreadable: dict[int, str] = {}
+    for index, item in enumerate(plan["video"]):
+        try:
+            inputs[index].write_bytes(read_input(storage, item, objects))
+        except MediaUnreadable as error:
+            unreadable[index] = error.detail
+    left_out += [_named(plan["video"][index], "video", reason) for index, reason in unreadable.items()]
+    plan = _without(plan, set(unreadable))
+
     def attempt(wanted: Plan) -> Path:
         return picture.render_pictures(
             wanted,

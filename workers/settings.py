@@ -14,12 +14,12 @@ from typing import Any
 
 import click
 import rq
-import structlog
+from redis.client import Pipeline
 from rq.job import Job
 from rq.queue import Queue as RqQueue
 from rq.serializers import JSONSerializer, resolve_serializer
 
-from callreel import failpoints, queue
+from callreel import abilities, failpoints, queue
 from callreel.checks import start_settings, start_storage
 from callreel.errors import CallreelError, InvalidSettings
 from callreel.lifeline import die_with
@@ -67,6 +67,7 @@ def _refuse_other_commands() -> None:
 class Worker(rq.Worker):
     """An RQ worker that notices lost jobs within seconds and takes its jobs along when it dies."""
 
+    codecs: frozenset[str] = frozenset()  #: what films this one can make
     in_charge = False  #: whether this process, or the one it was forked from, serves the queues with this class
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -85,6 +86,11 @@ class Worker(rq.Worker):
             sys.exit(f"callreel: {error.detail}")
         for name in _HEAVY:
             importlib.import_module(name)
+        from .codecs import encodable  # not before the heavy ones, for it needs them
+
+        if "render" in self.queue_names():
+            self.codecs = encodable(load_settings().ffmpeg)
+        abilities.tell(self.connection, self.codecs)
         Worker.in_charge = True
         return bool(super().work(*args, **options))
 
@@ -93,9 +99,11 @@ class Worker(rq.Worker):
         if sys.platform.startswith("linux"):  # what it reads is hostile, and whoever shares the machine is not
             resource.setrlimit(resource.RLIMIT_AS, (_HORSE_BYTES, _HORSE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # every job's first argument is what it is about; the process ends with the job, and so do these
-        structlog.contextvars.bind_contextvars(job_id=job.id, recording_id=job.args[0] if job.args else None)
         super().main_work_horse(job, queue)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        super().heartbeat(timeout, pipeline)
+        abilities.tell(self.connection if pipeline is None else pipeline, self.codecs)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """How long a job is believed to run after its last heartbeat; RQ's own answer is a minute more."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callreel import journal, keys
+from callreel import abilities, journal, keys
 from callreel.events import fold_events
 
 from .desk import CALL, Desk, application, bearer, refused, said
@@ -125,7 +125,7 @@ def test_stop_with_nothing_to_stop(desk: Desk) -> None:
         ({"maxDurationS": "60"}, "maxDurationS"),
         ({"metadata": "text"}, "metadata"),
         ({"metadata": {"long": "x" * 17000}}, "metadata"),
-        ({"outputs": [{"name": "x", "container": "avi"}]}, "outputs"),
+        ({"outputs": [{"name": "x", "container": "avi"}]}, "outputs[0].container"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -202,3 +202,18 @@ def test_state_is_told_without_the_index(desk: Desk, data_dir: Path) -> None:
         stopped = said(alone.client.post(STOP, headers=desk.as_who), 202)
     assert stopped["recordingId"] == recording_id
     said(desk.get("/livez"), 200)
+
+
+def test_a_codec_that_no_worker_can_encode_is_refused_at_start(desk: Desk) -> None:
+    asked = {"outputs": [{"name": "a", "container": "mp4"}, {"name": "b", "container": "webm"}]}
+    abilities.tell(desk.index.redis, {"h264", "aac", "opus", "pcm"})
+    answer = desk.client.post(START, json=asked, headers=desk.as_who)
+    assert refused(answer, 422, "invalid_option")["field"] == "outputs[1].videoCodec"
+    refused(desk.get(f"/video-calls/{CALL}/recording"), 404, "no_active_recording")
+    abilities.tell(desk.index.redis, {"vp8"})
+    started = said(desk.client.post(START, json=asked, headers=desk.as_who), 201)
+    one = said(desk.get(desk.url(started["recordingId"])), 200)
+    assert one["outputs"] == [
+        {"name": "a", "container": "mp4", "videoCodec": "h264", "audioCodec": "aac"},
+        {"name": "b", "container": "webm", "videoCodec": "vp8", "audioCodec": "opus"},
+    ]

@@ -26,7 +26,8 @@ class Made:
     """What the line had to do, and what came of it."""
 
     status: Status
-    film: Path
+    film: Path  #: the first output
+    files: dict[str, Path]  #: every artifact by its name
     manifest: dict[str, Any]
     window_keys: list[str]  #: of the finished film, in order
     encoded: list[str]  #: keys of the windows that were not there before
@@ -47,11 +48,12 @@ def make_film(root: Path, redis_url: str, recording_id: str) -> Made:
     ]
     joining.join(bench, recording_id)
     recording = repository.load(bench.storage, recording_id)
-    artifacts = {a.name: root / keys.artifact(recording_id, a.name, a.sha256) for a in recording.artifacts}
-    manifest = json.loads(artifacts["manifest.json"].read_bytes())
+    files = {a.name: root / keys.artifact(recording_id, a.name, a.sha256) for a in recording.artifacts}
+    manifest = json.loads(files["manifest.json"].read_bytes())
     return Made(
         status=recording.status,
-        film=artifacts["composition.mp4"],
+        film=files[manifest["film"]["name"]],
+        files=files,
         manifest=manifest,
         window_keys=[window["key"] for window in manifest["windows"]],
         encoded=encoded,

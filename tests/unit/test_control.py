@@ -181,7 +181,6 @@ def test_options_are_resolved_to_names() -> None:
         ("preset", "8k"),
         ("preset", {"a": 1}),
         ("preset", None),
-        ("outputs", [{"name": "x"}]),
         ("outputs", "mp4"),
         ("maxDurationS", 0),
         ("maxDurationS", 7 * 86400 + 1),

@@ -33,7 +33,7 @@ def planned(root: Path, recording_id: str) -> Build:
 
 def told(build: Build) -> tuple[list[str], dict[str, Any]]:
     """Window keys and manifest."""
-    return [window.key for window in build.windows], manifest(build, {}, [])
+    return [window.key for window in build.windows], manifest(build, [{}], [])
 
 
 def build_and_tell(capture: Capture, **how: Any) -> tuple[list[str], dict[str, Any]]:

@@ -16,7 +16,9 @@ from rq import Queue as RqQueue
 from rq import Retry
 from rq.serializers import JSONSerializer
 
+from callreel import abilities, keys
 from callreel.queue import LEASE_S, WORKER_COMMAND, Queue
+from workers.codecs import encodable
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -117,6 +119,18 @@ def test_a_worker_without_names_serves_all_queues_and_begins_a_job_at_once(
         noted = wait_for(folder, "noted")[0]
         began_within_s = float(noted.read_text()) - asked_s
     assert began_within_s < 0.5  # of the last one, when the worker was up; milliseconds where nothing else runs
+
+
+def test_a_worker_tells_what_it_can_encode_until_it_is_gone(start_worker: Start, redis_url: str) -> None:
+    connection = Redis.from_url(redis_url)
+    assert abilities.told(connection) == frozenset()
+    start_worker()
+    deadline = time.monotonic() + 30
+    while not abilities.told(connection):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert abilities.told(connection) == encodable() >= {"h264", "vp8", "aac", "opus", "pcm"}
+    assert 45 < int(connection.ttl(keys.ability("h264"))) <= abilities.TTL_S, "longer than it is silent"
 
 
 def test_a_killed_worker_takes_its_job_along_and_another_one_does_it(

@@ -1,0 +1,142 @@
+"""Windows behind each other, as a file of the container that was asked for: packets copied, nothing encoded.
+
+A container is a line in `WRITERS`. Windows that are fragments of MP4 are joined as bytes and rewritten with their index
+in front; all others packet by packet, whose times are counted and not read, so that they are exact.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from callreel import keys
+from callreel.errors import RenderFailed
+from callreel.manifest import Film
+from callreel.settings import Settings
+from callreel.storage import Storage
+from callreel.windows import Window
+
+from . import ffmpeg as runner
+from . import mp4
+from .codecs import SOUND
+from .demux import Packet
+
+#: Copies packets of a day of 720p, on a slow disk.
+_TIMEOUT_S = 1800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """A film on its way to a file."""
+
+    storage: Storage
+    settings: Settings
+    recording_id: str
+    film: Film
+    folder: Path
+
+    def windows(self) -> Iterator[tuple[Window, bytes]]:
+        for window in self.film.windows:
+            yield window, self.storage.get(keys.window(self.recording_id, window.key, window.form))
+
+
+def write_film(joining: Joining) -> Path:
+    """The film as one seekable file in the folder. Raises `RenderFailed`."""
+    target = joining.folder / joining.film.name
+    WRITERS[joining.film.output["container"]](joining, target)
+    return target
+
+
+def _fragments(joining: Joining, target: Path, muxer: str) -> None:
+    """Fragments of MP4 behind one init segment, then all of it with its index in front ("faststart")."""
+    joined = joining.folder / "fragments.mp4"
+    with joined.open("wb") as file:
+        init = b""
+        for window, data in joining.windows():
+            own, media = mp4.split_init(data)
+            init = init or own
+            if own != init:
+                raise _another(window)
+            file.write(media if file.tell() else data)
+    arguments = ["-f", "mp4", "-protocol_whitelist", "file", "-i", runner.named(joined)]
+    arguments += ["-map", "0", "-c", "copy", "-movflags", "+faststart", "-video_track_timescale", "90000"]
+    if muxer != "mp4":
+        arguments += ["-f", muxer]
+    runner.run([*arguments, runner.named(target)], timeout_s=_TIMEOUT_S, configured=joining.settings.ffmpeg)
+    joined.unlink()
+
+
+def _packets(joining: Joining, target: Path, muxer: str, options: dict[str, str]) -> None:
+    """Packets of Matroska windows behind each other."""
+    with av.open(str(target), "w", format=muxer, options=options) as out:
+        streams: dict[str, av.stream.Stream] = {}
+        counts: dict[str, int] = {}
+        known: list[tuple[str, bytes]] = []
+        for window, data in joining.windows():
+            with av.open(io.BytesIO(data), "r", format="matroska") as source:
+                found = [(stream.codec_context.name, bytes(stream.codec_context.extradata or b""))
+                         for stream in _of(source)]  # fmt: skip
+                known = known or found
+                if found != known:
+                    raise _another(window)
+                if not streams:
+                    streams = {stream.type: out.add_stream_from_template(stream) for stream in _of(source)}
+                for packet in source.demux(_of(source)):
+                    if packet.size:
+                        kind = packet.stream.type
+                        number = counts[kind] = counts.get(kind, -1) + 1
+                        _stamp(packet, number, joining.film)
+                        packet.stream = streams[kind]
+                        out.mux(packet)
+
+
+def _of(source: InputContainer) -> list[av.VideoStream | av.AudioStream]:
+    return [*source.streams.video, *source.streams.audio]
+
+
+def _stamp(packet: Packet, number: int, film: Film) -> None:
+    """The time of the film's picture or frame of sound of this number."""
+    profile = film.profile
+    if packet.stream.type == "video":
+        packet.time_base = Fraction(1, profile.fps)
+        packet.pts = packet.dts = number
+        packet.duration = 1
+        return
+    codec = SOUND[profile.audio_codec]
+    packet.time_base = Fraction(1, profile.audio_rate_hz)
+    packet.pts = packet.dts = number * codec.frame - _delay(packet.stream)
+    packet.duration = codec.frame
+
+
+def _delay(stream: av.stream.Stream) -> int:
+    """Samples that a player leaves out at the beginning: what Opus calls pre-skip (RFC 7845, 5.1)."""
+    head = bytes(stream.codec_context.extradata or b"")
+    return int.from_bytes(head[10:12], "little") if head.startswith(b"OpusHead") else 0
+
+
+def _another(window: Window) -> RenderFailed:
+    return RenderFailed(f"window {window.k} ({window.key}) has another init than window 0; delete it: it comes again")
+
+
+def _mp4(joining: Joining, target: Path) -> None:
+    if joining.film.windows[0].form == "mp4":
+        _fragments(joining, target, "mp4")
+    else:
+        _packets(joining, target, "mp4", {"movflags": "faststart", "video_track_timescale": "90000"})
+
+
+#: container → how it is written
+WRITERS: dict[str, Callable[[Joining, Path], None]] = {
+    "mp4": _mp4,
+    "m4a": lambda joining, target: _fragments(joining, target, "ipod"),
+    "webm": lambda joining, target: _packets(joining, target, "webm", {"cues_to_front": "1"}),
+    "ogg": lambda joining, target: _packets(joining, target, "ogg", {}),
+    # a day of sound is more than the 4 GiB of a plain WAV (EBU Tech 3306)
+    "wav": lambda joining, target: _packets(joining, target, "wav", {"rf64": "auto"}),
+}
