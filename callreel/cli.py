@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -142,8 +142,30 @@ def rebuild(data: Data = _DATA) -> None:
 @app.command()
 def sweep() -> None:
     """Look after deadlines, late windows and lost jobs. Any number may run; one leads."""
-    # the shells are started from here, never imported
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers.sweep"])  # noqa: S606  # no shell is what we want
+    _become("workers.sweep")
+
+
+@app.command()
+def smoke(
+    url: Annotated[str, typer.Option(help="Where the deployment is, as https://callreel.example.")],
+    token: Annotated[
+        str, typer.Option(help="A service's token, or a host's: then both people are tracks of the host.")
+    ],
+    call: Annotated[str, typer.Option(help="Call id; by default the token's, for `*` a new one.")] = "",
+    seconds: Annotated[int, typer.Option(min=3, max=60, help="How long the call is.")] = 5,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the film.")] = 120,
+) -> None:
+    """Hold a call of two synthetic people against any deployment and look at the film; exit with 1 if none comes.
+
+    The recording stays there. Start, upload and film use the HTTP interface alone, as browsers and backends do.
+    """
+    asked = {"--url": url, "--token": token, "--call": call, "--seconds": seconds, "--timeout-s": timeout}
+    _become("workers.smoke", *(f"{option}={value}" for option, value in asked.items()))
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """The shells are started from here, never imported."""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])  # noqa: S606  # no shell is what we want
 
 
 def _version(wanted: bool) -> None:

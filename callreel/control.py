@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from . import journal, keys
 from .errors import InvalidOption, NoActiveRecording, NotYourTrack, RecordingActive, UnknownTrack
+from .failpoints import failpoint
 from .journal import Draft, Fact
 from .layouts import LAYOUTS
 from .model import KINDS, SOURCES, Recording
@@ -88,6 +89,7 @@ class Control:
             }
             body = json.dumps(slot, sort_keys=True, ensure_ascii=False).encode()
             if self.storage.put_if_absent(keys.call_slot(call_id, number), body):
+                failpoint("control.slot")
                 return self._begin(slot)
 
     def stop(self, call_id: str, reason: str = "host") -> Recording:
@@ -200,6 +202,7 @@ class Control:
         if not facts:
             fact = Fact(sequence=1, type="started", at_ms=slot["atMs"], data=slot["data"])
             new = self.storage.put_if_absent(keys.journal_fact(recording_id, 1), journal.encode(fact))
+            failpoint("control.started")
             facts = journal.read(self.storage, recording_id)
             if new:
                 self.observer.noted(journal.fold(recording_id, facts[:1]), fact)

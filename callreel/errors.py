@@ -288,6 +288,12 @@ class RenderFailed(TransientError):
     code, status = "render_failed", 500
 
 
+class NoFilm(PermanentError):
+    """No film came of a synthetic call, or not the one it should be."""
+
+    code, status = "no_film", 500
+
+
 class Fenced(PermanentError):
     """Somebody else has taken this work over."""
 

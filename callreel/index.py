@@ -20,6 +20,7 @@ from redis.retry import Retry
 from . import keys
 from .control import now_ms
 from .errors import Unavailable
+from .failpoints import failpoint
 from .have import Range, SegmentHave, TrackHave
 from .journal import Fact
 from .model import Recording
@@ -105,6 +106,7 @@ class Index:
         names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN]
         args = [recording.recording_id, recording.sequence, what, channel, *fields]
         ask(lambda: self._note(keys=names, args=args))
+        failpoint("index.noted")
 
     def open_recordings(self) -> list[OpenRecording]:
         """Every recording somebody has to look after. Raises `Unavailable`, `IndexLost`."""
@@ -125,6 +127,7 @@ class Index:
         """The result of a final recording has all of its first `chunks` chunks. If no more came, nobody has to look."""
         names = [keys.index_recording(recording_id), keys.INDEX_OPEN]
         ask(lambda: self._settle(keys=names, args=[recording_id, chunks]))
+        failpoint("index.settled")
 
     def have(self, recording_id: str, track_ids: list[str]) -> dict[str, TrackHave]:
         """What is here of these tracks. Raises `Unavailable`, `IndexLost`."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import keys
 from .errors import RecordingDeleted, Unavailable, UnknownRecording
+from .failpoints import failpoint
 from .model import Artifact, Options, Participant, Recording, Segment, Track
 from .states import Status, after
 from .storage import Storage
@@ -80,7 +81,9 @@ def append(
         at_ms = max(at_ms, facts[-1].at_ms)
         fact = Fact(sequence=len(facts) + 1, type=draft[0], at_ms=at_ms, data=draft[1])
         changed = apply(state, fact)  # refuses what the state forbids, before anything is written
+        failpoint("journal.decided")
         if storage.put_if_absent(keys.journal_fact(recording_id, fact.sequence), encode(fact)):
+            failpoint("journal.written")
             return changed, fact
         facts += read(storage, recording_id, len(facts))
     raise Unavailable(f"The journal of {recording_id} was written to by others {_ATTEMPTS} times in a row; try again.")

@@ -138,6 +138,11 @@ def scan(recording_id: str, digest: str) -> str:
     return f"recordings/{recording_id}/derived/scan/{digest}.json"
 
 
+def levels(recording_id: str, digest: str) -> str:
+    """How loud a piece of a run is."""
+    return f"recordings/{recording_id}/derived/levels/{digest}.npz"
+
+
 def head(recording_id: str, sha256: str) -> str:
     """What must precede later bytes of a segment so that they decode: some hundred bytes, kept beside the scans."""
     return f"recordings/{recording_id}/derived/heads/{sha256}"

@@ -22,6 +22,7 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from . import keys
+from .failpoints import failpoint
 
 #: In this order a worker serves them: what the world waits for, films, files for later.
 QUEUES = ("deliver", "render", "export")
@@ -145,7 +146,9 @@ class Queue:
                     retry=Retry(max=work.retries) if work.retries else None,
                     pipeline=pipe,
                 )
+                failpoint("queue.asking")
                 pipe.execute()
+                failpoint("queue.asked")
             except WatchError:
                 return False
         return True

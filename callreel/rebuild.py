@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from . import journal, keys
 from .errors import PermanentError
+from .failpoints import failpoint
 from .have import of_recording
 from .index import Index, ask
 from .model import Recording
@@ -57,9 +58,11 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
             ask(lambda: client.delete(keys.EPOCH))
         elif index.ready():
             return True
+        failpoint("rebuild.begun")
         began = time.monotonic()
         for name in list(ask(lambda: list(client.scan_iter(f"{keys.INDEX_ENTRIES}*", count=1000)))):
             ask(lambda name=name: client.delete(name))  # type: ignore[misc]  # mypy cannot type a lambda with a default
+        failpoint("rebuild.emptied")
         count = 0
         for recording_id in recording_ids(storage):
             if ask(lambda: client.get(keys.INDEX_LOCK)) != token:
@@ -72,9 +75,11 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
                 continue
             _fill(index, recording)
             count += 1
+            failpoint("rebuild.filled")
         run_id = ask(lambda: client.info("server"))["run_id"]
         epoch = time.time_ns() // 1_000_000
         ask(lambda: client.mset({keys.INDEX_SERVER: run_id, keys.EPOCH: epoch}))
+        failpoint("rebuild.ended")
         log.info("index: made anew of %d recordings in %.2f s", count, time.monotonic() - began)
         return True
     finally:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .levels import Levels
 from .model import Chunk
 
 #: Part of every scan's digest: raise it when scanning changes, and all is scanned again.
@@ -68,6 +69,7 @@ class RunScan:
     video_codec: str = ""
     audio_codec: str = ""
     error: str = ""  #: why nothing of it can be used
+    levels: Levels = field(default_factory=Levels)  #: how loud its sound is; kept beside the scan, not in it
 
     @property
     def last_seq(self) -> int:
@@ -81,6 +83,16 @@ class RunScan:
         """Indices [a, b) of the run's chunks that hold these bytes."""
         ends = np.cumsum(self.chunk_bytes)
         return int(np.searchsorted(ends, from_byte, "right")), int(np.searchsorted(ends, to_byte - 1, "right")) + 1
+
+    def reading(self, from_byte: int, to_byte: int) -> tuple[int, int, int, int]:
+        """Chunks [a, b) of the run to read so that these bytes decode, and which bytes, from the first of chunk a."""
+        if len(self.starts):
+            from_byte = self.start_before(from_byte)
+        else:  # one file without parts, its index perhaps at its end: all of it or nothing
+            from_byte, to_byte = 0, sum(self.chunk_bytes)
+        a, b = self.chunks_of(from_byte, to_byte)
+        skipped = sum(self.chunk_bytes[:a])
+        return a, b, from_byte - skipped, to_byte - skipped
 
     def start_before(self, byte: int) -> int:
         """The last place not behind `byte` at which reading can begin."""

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Threads of a window's encoder and of each decoder, and cores it runs on."
     )
     render_timeout_s: int = Field(600, ge=10, le=86400, description="After this one window's ffmpeg is killed.")
+    access_log: str = Field(
+        "off", min_length=1, description="Where it is written who did what to a recording: a file, `stdout` or `off`."
+    )
     log: Literal["text", "json"] = Field("text", description="Form of the log lines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged at least.")
     failpoints: str = Field(

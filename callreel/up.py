@@ -63,6 +63,7 @@ def run(choices: Choices) -> None:
         env = folder.environment()
         env["CALLREEL_JWT_SECRET"] = folder.secret()
         env.setdefault("CALLREEL_PARTICIPANTS_WATCH", "true")  # who called may watch what came of it
+        env.setdefault("CALLREEL_ACCESS_LOG", str(folder.path / "access.log"))
         env.setdefault("CALLREEL_LOG_LEVEL", "info" if choices.verbose else "warning")
         env["PYTHONUNBUFFERED"] = "1"
         os.environ.update(env)

@@ -144,7 +144,7 @@ class _Inputs:
         for clip, (first, last) in self._ranges.items():
             run = self._scans[clip.place][clip.run]
             key = int(np.flatnonzero(run.video.key[: first + 1])[-1])
-            from_byte = run.start_before(int(run.video.from_byte[key : last + 1].min()))
+            from_byte = int(run.video.from_byte[key : last + 1].min())
             to_byte = int(run.video.to_byte[key : last + 1].max())
             found.append({**_reading(clip, run, from_byte, to_byte), "lastUs": int(run.video.pts_us[last])})
         return found
@@ -161,7 +161,7 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
         return None
     # Decoders need a running start: Opus 80 ms (RFC 7845, 4.6), AAC two frames. They are decoded, and not heard.
     warm = max(0, int(np.searchsorted(packets.pts_us, packets.pts_us[first] - 100_000, "left")))
-    from_byte = run.start_before(int(packets.from_byte[warm:end].min()))
+    from_byte = int(packets.from_byte[warm:end].min())
     to_byte = int(packets.to_byte[warm:end].max())
     places = place_packets(packets, first, end, from_us - clip.shift_us, to_us - clip.shift_us) + clip.shift_us
     return {
@@ -182,10 +182,7 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
 
 def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str, Any]:
     """Which bytes an input consists of: the run's head, and a range of the chunks that hold it."""
-    if not len(run.starts):  # one file without parts, its index perhaps at its end: all of it or nothing
-        from_byte, to_byte = 0, sum(run.chunk_bytes)
-    a, b = run.chunks_of(from_byte, to_byte)
-    skipped = sum(run.chunk_bytes[:a])
+    a, b, from_byte, to_byte = run.reading(from_byte, to_byte)
     return {
         "participantId": clip.participant_id,
         "trackId": clip.track_id,
@@ -194,5 +191,5 @@ def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str
         "head": run.head_sha256,
         "seq": run.first_seq + a,
         "chunks": list(run.chunk_sha256[a:b]),
-        "bytes": [from_byte - skipped, to_byte - skipped],
+        "bytes": [from_byte, to_byte],
     }

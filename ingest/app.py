@@ -35,6 +35,7 @@ from callreel.storage import Storage
 from callreel.storage.local import LocalStorage
 
 from . import pages
+from .access import AccessLog
 from .auth import EVERYBODY, HOSTS, UPLOADERS, Auth, Roles, watchers
 from .bodies import Disk
 from .control import ControlCalls
@@ -45,6 +46,7 @@ from .events import EventCalls, Wakes
 from .files import FileCalls
 from .health import HealthCalls
 from .journals import Journals
+from .observed import Observed
 from .shell import Jobs, Shell
 from .signal import Signal
 from .tracks import TrackCalls
@@ -105,7 +107,14 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
     wakes, signalling, chunks = Wakes(settings.redis_url), Signal(settings), ChunkDoor(shell)
     app = Starlette(
         routes=routes(shell, chunks, wakes, signalling),
-        middleware=[Middleware(Express, chunks=chunks, refuse=_noticing(shell))],
+        middleware=[
+            Middleware(
+                Observed,
+                access=AccessLog(settings.access_log, fsync=settings.fsync == "always"),
+                pool=shell.pools.control,
+            ),
+            Middleware(Express, chunks=chunks, refuse=_noticing(shell)),
+        ],
         lifespan=lambda app: _lifespan(shell, wakes, signalling),
         exception_handlers={
             CallreelError: _noticing(shell),

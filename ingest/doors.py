@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callreel.tokens import Caller
 
@@ -20,7 +20,8 @@ from .auth import Auth, Roles, check_may, check_path
 Endpoint = Callable[[Request, Caller], Awaitable[Response]]
 Free = Callable[[Request], Awaitable[Response]]
 
-_CALLER = "callreel.caller"
+#: Kept in the scope, for who stands around the routes.
+_ROUTE, _CALLER = "callreel.route", "callreel.caller"
 
 
 class Door(Route):
@@ -32,6 +33,10 @@ class Door(Route):
         super().__init__(path, endpoint, methods=[method], name=name, **more)
         self.method = method
         self.roles = roles
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_ROUTE] = self.name
+        await super().handle(scope, receive, send)
 
 
 def guarded(
@@ -47,6 +52,12 @@ def guarded(
         return await endpoint(request, caller)
 
     return Door(method, path, checked, endpoint.__name__, roles)
+
+
+def route_of(scope: Scope) -> str | None:
+    """The name of the route that a request has come to, if it has come to one."""
+    name: str | None = scope.get(_ROUTE)
+    return name
 
 
 def told(scope: Scope, caller: Caller) -> None:

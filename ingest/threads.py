@@ -6,6 +6,8 @@ All of `callreel` is synchronous, for a disk is; a request comes here once, does
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -19,8 +21,9 @@ class Pool:
         self.executor = ThreadPoolExecutor(size, thread_name_prefix=name)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = (lambda: function(*args, **kwargs)) if kwargs else function
-        return await asyncio.get_running_loop().run_in_executor(self.executor, call, *(() if kwargs else args))
+        # in the caller's context, so that a thread's log lines have the request's ids
+        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self.executor, call)
 
     def close(self) -> None:
         self.executor.shutdown(wait=True)

@@ -14,6 +14,7 @@ import structlog
 from callreel import journal, keys, outputs, repository
 from callreel.control import Control
 from callreel.errors import CallreelError, NoMedia
+from callreel.failpoints import failpoint
 from callreel.journal import Draft
 from callreel.manifest import Build, Film
 from callreel.model import Recording
@@ -51,6 +52,7 @@ def advance(bench: Bench, recording_id: str) -> None:
     recording = repository.load(bench.storage, recording_id)
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
         bench.control.append(recording_id, _drained)
+        failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         return
@@ -67,7 +69,9 @@ def advance(bench: Bench, recording_id: str) -> None:
             bench.settled(recording_id, _chunk_count(recording))
         return
     missing = store_plans(bench.storage, build)
+    failpoint("advance.planned")
     bench.due.expect(recording_id, missing, len(build.windows))
+    failpoint("advance.expected")
     if missing:
         bench.queue.render_all(recording_id, missing)
     else:

@@ -19,6 +19,7 @@ from av.container import InputContainer
 
 from callreel import journal, keys, repository
 from callreel.errors import CallreelError, MediaUnreadable
+from callreel.failpoints import failpoint
 from callreel.journal import Draft
 from callreel.manifest import Build
 from callreel.model import Artifact, Recording, Segment, Track
@@ -109,12 +110,15 @@ def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) 
             target = Path(name) / f"track.{file.extension}"
             try:
                 artifact = _made(file, target, write_file(bench.storage, build, track, file, target))
+                failpoint("export.made")
                 bench.storage.put_if_absent(keys.artifact(recording_id, artifact.name, artifact.sha256), target)
             except (av.FFmpegError, MediaUnreadable, ValueError) as error:
                 artifact = Artifact(
                     name=file.name, kind="track", status="failed", mime_type=file.mime_type, error=str(error)[:300]
                 )
+        failpoint("export.stored")
         _tell(bench, recording_id, artifact)
+        failpoint("export.told")
 
 
 def give_up(bench: Bench, recording_id: str, participant_id: str, track_id: str, error: CallreelError) -> None:

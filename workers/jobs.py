@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from callreel.control import Control
 from callreel.errors import CallreelError, ObjectMissing, RecordingDeleted, RenderFailed, UnknownRecording
+from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.index import connect as connect_index
 from callreel.queue import Queue
@@ -75,7 +76,9 @@ def render(recording_id: str, key: str) -> None:
         return
     except _GONE:
         return
+    failpoint("render.stored")
     if tools.due.done(recording_id, key):
+        failpoint("render.last")
         tools.queue.join(recording_id)
 
 

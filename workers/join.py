@@ -13,6 +13,7 @@ import structlog
 
 from callreel import journal, keys, repository
 from callreel.errors import ObjectMissing
+from callreel.failpoints import failpoint
 from callreel.journal import Draft
 from callreel.manifest import Build, Film, manifest
 from callreel.model import Artifact, Recording
@@ -48,6 +49,7 @@ def join(bench: Bench, recording_id: str) -> bool:
         sha256=sha256(body).hexdigest(),
     )
     bench.storage.put_if_absent(keys.artifact(recording_id, listing.name, listing.sha256), body)
+    failpoint("join.manifest")
     data = {
         "complete": told["complete"],
         "gaps": told["gaps"],
@@ -62,7 +64,9 @@ def join(bench: Bench, recording_id: str) -> bool:
         return ("completed" if state.status is Status.PROCESSING else "updated"), data
 
     before = recording.sequence
-    return bench.control.append(recording_id, decide).sequence > before
+    published = bench.control.append(recording_id, decide).sequence > before
+    failpoint("join.told")
+    return published
 
 
 def _publish(bench: Bench, build: Build, film: Film) -> Artifact:
@@ -78,6 +82,7 @@ def _publish(bench: Bench, build: Build, film: Film) -> Artifact:
                 folder=Path(name),
             )
         )
+        failpoint("join.made")
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         made = Artifact(
@@ -90,6 +95,7 @@ def _publish(bench: Bench, build: Build, film: Film) -> Artifact:
             sha256=digest,
         )
         bench.storage.put_if_absent(keys.artifact(recording_id, made.name, digest), path)
+    failpoint("join.film")
     return made
 
 

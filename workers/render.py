@@ -15,6 +15,7 @@ import structlog
 
 from callreel import keys
 from callreel.errors import MediaUnreadable, ObjectMissing, RenderFailed
+from callreel.failpoints import failpoint
 from callreel.profiles import NONE
 from callreel.settings import Settings
 from callreel.storage import Storage
@@ -49,8 +50,10 @@ def render_window(
         plan = _without(plan, set(range(len(plan["video"]))))
     with job_folder(storage) as name:
         target = render(storage, settings, plan, stored["objects"], Path(name), left_out)
+        failpoint("render.made")
         if left_out:
             storage.put_if_absent(keys.window_note(recording_id, key), json.dumps({"leftOut": left_out}).encode())
+        failpoint("render.noted")
         return storage.put_if_absent(window, target.read_bytes())
 
 

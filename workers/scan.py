@@ -1,12 +1,13 @@
 """What is inside the chunks? Every run of chunks is demuxed once, bounded, and its packets' times and places kept.
 
-Nothing is decoded and no media is copied: later jobs read just the bytes they need. Bytes that cannot be read make
-a scan that says why, so that one bad segment costs nobody else anything.
+No media is copied: later jobs read just the bytes they need. Bytes that cannot be read make a scan that says why, so
+that one bad segment costs nobody else anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 
 import av
@@ -14,11 +15,13 @@ import numpy as np
 
 from callreel import keys, scans
 from callreel.errors import CallreelError, ObjectMissing
+from callreel.failpoints import failpoint
 from callreel.model import Chunk, Segment, Track
 from callreel.scans import Container, Packets, RunScan
 from callreel.storage import Storage
 
 from . import containers, demux, opus
+from .levels import run_levels
 
 #: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
 _MAX_PACKETS = 4_000_000
@@ -60,9 +63,10 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
                 head = _head_of(head_copy)
             scan = scan_run(run, data, head)
             storage.put_if_absent(key, scans.encode(scan))
+            failpoint("scan.stored")
         if head is None and scan.head:
             head = scan.container, scan.head
-        found.append(scan)
+        found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan)))
     return found
 
 

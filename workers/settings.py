@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import rq
+import structlog
 from redis.client import Pipeline
 from rq.job import Job
 from rq.queue import Queue as RqQueue
@@ -99,6 +100,8 @@ class Worker(rq.Worker):
         if sys.platform.startswith("linux"):  # what it reads is hostile, and whoever shares the machine is not
             resource.setrlimit(resource.RLIMIT_AS, (_HORSE_BYTES, _HORSE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # every job's first argument is what it is about; the process ends with the job, and so do these
+        structlog.contextvars.bind_contextvars(job_id=job.id, recording_id=job.args[0] if job.args else None)
         super().main_work_horse(job, queue)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:

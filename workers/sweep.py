@@ -17,12 +17,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import structlog
 from redis import RedisError
 
 from callreel import failpoints, journal, keys, rebuild
 from callreel.checks import start_settings, start_storage
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
+from callreel.failpoints import failpoint
 from callreel.index import Index, OpenRecording, connect
 from callreel.journal import Draft
 from callreel.logs import configure_logs
@@ -84,16 +86,19 @@ class Sweeper:
         """Raises `CallreelError`, `RedisError`: the next tick tries again."""
         if not self.leads():
             return
+        failpoint("sweep.leads")
         monotonic_s = time.monotonic()
         if monotonic_s - self._recovered_s >= _RECOVER_S:
             self._recovered_s = monotonic_s
             self.queue.recover()
+            failpoint("sweep.recovered")
         if monotonic_s - self._cleaned_s >= _CLEAN_S:
             self._cleaned_s = monotonic_s
             clean_litter(self.storage)
         if not rebuild.ensure(self.index, self.storage):
             return  # somebody is at it
         rebuild.settle(self.index, self.storage)
+        failpoint("sweep.settled")
         if monotonic_s - self._refreshed_s >= _REFRESH_S:
             self._refresh()
             self._refreshed_s = monotonic_s
@@ -109,13 +114,14 @@ class Sweeper:
     @contextlib.contextmanager
     def _alone(self, recording_id: str) -> Iterator[bool]:
         """What goes wrong with one recording costs the others nothing; it rests a while, which it is told."""
-        try:
-            yield now_ms() < self._rests_until_ms.get(recording_id, 0)
-        except RedisError:
-            raise  # that concerns all of them
-        except Exception:
-            log.exception("sweep: %s cannot be looked after; trying again later", recording_id)
-            self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
+        with structlog.contextvars.bound_contextvars(recording_id=recording_id):
+            try:
+                yield now_ms() < self._rests_until_ms.get(recording_id, 0)
+            except RedisError:
+                raise  # that concerns all of them
+            except Exception:
+                log.exception("sweep: %s cannot be looked after; trying again later", recording_id)
+                self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
 
     def _refresh(self) -> None:
         """Note what the journals say: of every recording once, of the open ones again and again; end the idle ones."""
@@ -129,6 +135,7 @@ class Sweeper:
                 if recording_id is not None and (facts := journal.read(self.storage, recording_id)):
                     self.index.note(journal.fold(recording_id, facts), wake=False)
                     self._noted.add(entry.key)
+                    failpoint("sweep.refreshed")
         for recording in self.index.open_recordings():
             if not self.leads():
                 return
@@ -138,12 +145,14 @@ class Sweeper:
                 heard_ms = max(facts[-1].at_ms, recording.last_chunk_ms)
                 if recording.status in ACTIVE and now_ms() - heard_ms >= self.settings.idle_s * 1000:
                     stop_idle(Control(self.storage, self.index), recording.recording_id, facts[-1].sequence)
+                    failpoint("sweep.idle")
 
     def _look_after(self, recording: OpenRecording) -> None:
         at_ms = now_ms()
         if recording.status in ACTIVE:
             if recording.max_duration_s is not None and at_ms >= recording.started_ms + recording.max_duration_s * 1000:
                 stop_overlong(Control(self.storage, self.index), recording.recording_id)
+                failpoint("sweep.overlong")
                 self.queue.advance(recording.recording_id)
             return
         drained_ms = (recording.stopped_ms or 0) + int(self.settings.drain_s * 1000)
@@ -157,6 +166,7 @@ class Sweeper:
             least_ms = _LAST_AGAIN_MS if recording.status in FINAL else _FIRST_AGAIN_MS  # nobody waits for what is made
             pause_ms = min(max(2 * pause_ms, least_ms), _LAST_AGAIN_MS)
             self._asked[recording.recording_id] = (recording.status, at_ms, pause_ms)
+            failpoint("sweep.asked")
 
 
 def stop_overlong(control: Control, recording_id: str) -> None:
@@ -187,6 +197,7 @@ def clean_litter(storage: Storage) -> None:
     if not isinstance(storage, LocalStorage):
         return
     for path in storage.tmp.iterdir():
+        failpoint("sweep.litter")
         try:
             parts = [path, *path.rglob("*")]  # a folder's own time does not move while a file in it grows
             if time.time() - max(part.lstat().st_mtime for part in parts) <= _LITTER_S:

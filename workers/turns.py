@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from redis import Redis
 
 from callreel import keys
+from callreel.failpoints import failpoint
 
 #: After so long an `advance` may have died, and another one begins beside it: harmless, and rarely needed.
 _TURN_S = 30
@@ -31,6 +32,7 @@ class Turns:
             try:
                 while self._redis.delete(dirty):
                     self._redis.expire(turn, _TURN_S)
+                    failpoint("advance.turn")
                     yield
             finally:
                 self._redis.delete(turn)
@@ -42,7 +44,9 @@ class Turns:
         key = _key("tries", job, *args)
         tries = int(self._redis.incr(key))
         self._redis.expire(key, _TRIES_S)
+        failpoint("job.begun")
         yield tries
+        failpoint("job.done")
         self._redis.delete(key)
 
 

@@ -238,7 +238,7 @@ def test_the_wheel_records_without_the_checkout(tmp_path: Path) -> None:
 
 def test_every_command_of_the_contract_is_there() -> None:
     found = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert found == {"up", "token", "check", "rebuild", "sweep"}
+    assert found == {"up", "token", "check", "rebuild", "sweep", "smoke"}
 
 
 @pytest.mark.parametrize("command", ["check", "rebuild"])

@@ -42,12 +42,20 @@ def assert_sound(redis_url: str, folder: Path, acked: Acked) -> None:
 
 
 def assert_rebuilds_to_itself(redis_url: str, folder: Path) -> None:
-    """The index is what a rebuild makes of the storage."""
+    """The index is what a rebuild makes of the storage.
+
+    But for hints: how far a film is; and which finished recordings have been looked through, which is done again.
+    """
     index = Index(connect(redis_url))
     try:
         before = dump(redis_url)
         assert rebuild.rebuild(index, LocalStorage(folder, fsync=False), force=True)
-        assert dump(redis_url) == before
+        after = dump(redis_url)
+        assert before.pop(keys.INDEX_OPEN, set()) <= after.pop(keys.INDEX_OPEN, set())
+        for entry in before.values():
+            if isinstance(entry, dict):
+                entry.pop("progress", None)
+        assert after == before
     finally:
         index.redis.close()
 

@@ -1,0 +1,268 @@
+"""Every step of a recording after its chunks: a process dies there, others go on, and nobody can tell from the result.
+
+Each walk begins where its step does, on a copy of a recording that came so far undisturbed; tests of the chunks' own
+steps are in `test_acks`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from callreel import journal, keys, rebuild
+from callreel.control import Control, now_ms
+from callreel.failpoints import POINTS
+from callreel.index import Index, connect
+from callreel.repository import load
+from callreel.states import Status
+from callreel.storage.local import LocalStorage
+from tests.ingest.desk import bearer, litter
+from tests.kit.build import NoObserver, build_recording
+from tests.kit.call_generator import generate_call
+
+from .forks import KILLED, House, port
+from .oracle import Acked, assert_rebuilds_to_itself, assert_sound
+from .roles import finish, ingest, job, rebuild_index, sweep
+from .test_acks import DEATHS
+
+#: how far a recording came → the job that is due, and the steps of that job
+STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "stopped": (
+        "advance",
+        ("job.begun", "advance.turn", "journal.decided", "journal.written", "index.noted", "advance.drained",
+         "scan.stored", "advance.planned", "advance.expected", "queue.asking", "queue.asked", "job.done"),
+    ),
+    "planned": (
+        "render",
+        ("job.begun", "render.made", "render.noted", "job.done", "render.stored", "render.last", "queue.asking"),
+    ),
+    "rendered": (
+        "join",
+        ("join.made", "join.film", "join.manifest", "journal.decided", "journal.written", "index.noted", "join.told",
+         "job.done", "queue.asked"),
+    ),
+    "completed": ("export", ("export.made", "export.stored", "journal.written", "export.told", "job.done")),
+    "exported": ("advance", ("index.settled", "job.done")),
+}  # fmt: skip
+#: start, announce, stop and complete are a fact each; the first one is no append
+CONTROL = [("control.slot", 1), ("control.started", 1)]
+CONTROL += [(name, hit) for name in ("journal.decided", "journal.written") for hit in (1, 2, 3)]
+CONTROL += [("index.noted", hit) for hit in (1, 2, 3, 4)]
+REBUILD = ["rebuild.begun", "rebuild.emptied", "rebuild.filled", "rebuild.ended"]
+SWEEP = [name for name in POINTS if name.startswith("sweep.")]
+
+
+def test_every_failpoint_is_walked_through() -> None:
+    walked = {name for name, _ in (*DEATHS, *CONTROL)} | {name for _, steps in STAGES.values() for name in steps}
+    walked |= {*REBUILD, *SWEEP}
+    assert walked == set(POINTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One recording at every stage, and what came of it undisturbed."""
+
+    recording_id: str
+    stages: Path  #: folders by the name of the stage
+    jobs: dict[str, tuple[str, ...]]  #: stage → arguments of its job
+    acked: Acked
+    window_keys: list[str]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, index_server: str) -> Recorded:
+    stages = tmp_path_factory.mktemp("stages")
+    house = House(index_server, stages / "now", fsync="never")
+    house.folder.mkdir()
+    with Redis.from_url(index_server) as client:
+        client.flushall()
+    recording_id = build_recording(
+        house.folder, generate_call(seed=4, count=1, length_ms=3600), options={"preset": "480p"}
+    )
+    storage = LocalStorage(house.folder)
+    recording = load(storage, recording_id)
+    acked = {
+        (recording_id, track.track_id, segment.seg, chunk.seq): storage.get(keys.chunk(recording_id, chunk))
+        for track in recording.tracks()
+        for segment in track.segments
+        for chunk in segment.chunks
+    }
+    assert len(acked) > 2
+    args: dict[str, tuple[str, ...]] = {}
+    for stage, (name, _) in STAGES.items():
+        args[stage] = (recording_id,)
+        if name == "render":
+            [window] = (house.folder / keys.window_plan(recording_id, "x")).parent.iterdir()
+            args[stage] = (recording_id, window.stem)
+        shutil.copytree(house.folder, stages / stage, copy_function=os.link)
+        if name == "export":
+            tracks = recording.tracks()
+            args[stage] = (recording_id, tracks[0].participant_id, tracks[0].track_id)
+            for track in tracks[1:]:
+                assert house.ended(job, name, recording_id, track.participant_id, track.track_id) == 0
+        assert house.ended(job, name, *args[stage]) == 0
+    return Recorded(recording_id, stages, args, acked, keys_of(storage, recording_id))
+
+
+def keys_of(storage: LocalStorage, recording_id: str) -> list[str]:
+    """The windows of a finished film."""
+    recording = load(storage, recording_id)
+    assert recording.status is Status.COMPLETED, recording
+    assert recording.complete, recording.gaps
+    assert {artifact.status for artifact in recording.artifacts} == {"ready"}
+    [told] = [artifact for artifact in recording.artifacts if artifact.name == "manifest.json"]
+    manifest: dict[str, Any] = json.loads(storage.get(keys.artifact(recording_id, told.name, told.sha256)))
+    for artifact in recording.artifacts:
+        assert len(storage.get(keys.artifact(recording_id, artifact.name, artifact.sha256))) == artifact.size_bytes
+    return [window["key"] for window in manifest["windows"]]
+
+
+def put_windows(recorded: Recorded, folder: Path) -> None:
+    """Spare those the rendering whose step lies elsewhere: a window that is there under its key is not made again."""
+    shutil.copytree(
+        recorded.stages / "rendered" / keys.windows_prefix(recorded.recording_id),
+        folder / keys.windows_prefix(recorded.recording_id),
+        copy_function=os.link,
+        dirs_exist_ok=True,
+    )
+
+
+def a_minute_passes(redis_url: str) -> None:
+    """What expires within a minute has expired."""
+    with Redis.from_url(redis_url) as client:
+        for name in client.scan_iter("callreel:*"):
+            if 0 <= client.pttl(name) <= 60_000:
+                client.delete(name)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_job_that_dies_at_any_step_is_done_by_another(
+    redis_url: str, data_dir: Path, recorded: Recorded, stage: str
+) -> None:
+    name, steps = STAGES[stage]
+    for step in steps:
+        folder = data_dir / step
+        shutil.copytree(recorded.stages / stage, folder, copy_function=os.link)
+        house = House(redis_url, folder, fsync="never")
+        storage, index = LocalStorage(folder), Index(connect(redis_url))
+        index.redis.flushall()
+        rebuild.ensure(index, storage)
+        exitcode = house.ended(job, name, *recorded.jobs[stage], failpoints=f"{step}:1:exit")
+        assert exitcode == KILLED, f"{name} did not come by {step}"
+        a_minute_passes(redis_url)
+        if stage == "stopped":
+            put_windows(recorded, folder)
+        assert house.ended(finish) == 0, step
+        assert keys_of(storage, recorded.recording_id) == recorded.window_keys, step
+        assert_sound(redis_url, folder, recorded.acked)
+        assert_rebuilds_to_itself(redis_url, folder)
+        index.redis.close()
+
+
+class Persistent:
+    """A client that says everything again to the next process, if one dies on it."""
+
+    def __init__(self, house: House, listener: socket.socket, client: httpx.Client, call: str) -> None:
+        self._house, self._listener, self._client, self._call = house, listener, client, call
+        self.deaths = 0
+
+    @contextlib.contextmanager
+    def against(self, failpoints: str) -> Iterator[Persistent]:
+        with contextlib.ExitStack() as self._servers:
+            self._serve(failpoints)
+            yield self
+
+    def say(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON, success or not."""
+        url, headers = f"/video-calls/{self._call}/recording{path}", bearer(call=self._call)
+        while True:
+            try:
+                return self._client.request(method, url, json=body, headers=headers).json()
+            except httpx.TransportError:
+                self._server.join(30)
+                assert self._server.exitcode == KILLED
+                self.deaths += 1
+                self._serve("")
+
+    def _serve(self, failpoints: str) -> None:
+        self._server = self._servers.enter_context(self._house.forked(ingest, self._listener, failpoints=failpoints))
+
+
+def test_a_control_call_that_dies_at_any_step_is_made_once(redis_url: str, data_dir: Path) -> None:
+    house, storage = House(redis_url, data_dir, fsync="never"), LocalStorage(data_dir)
+    with port() as (listener, client):
+        for point, hit in CONTROL:
+            call = f"{point.replace('.', '-')}-{hit}"
+            with Persistent(house, listener, client, call).against(f"{point}:{hit}:exit") as host:
+                host.say("POST", "/start")
+                recording_id = host.say("GET", "")["data"]["recordingId"]
+                track = f"/{recording_id}/tracks/cam"
+                assert host.say("PUT", track, {"source": "camera", "kind": "av"})["success"]
+                assert host.say("POST", "/stop")["data"]["status"] == "stopping"
+                assert host.say("POST", f"{track}/complete", {"segments": []})["success"]
+                [listed] = host.say("GET", "s")["data"]["items"]
+                assert (listed["recordingId"], listed["status"]) == (recording_id, "stopping"), "begun twice"
+                assert host.deaths == 1, f"nobody came by {point} for the {hit}. time"
+            types = [fact.type for fact in journal.read(storage, recording_id)]
+            assert types == ["started", "track_added", "stopped", "track_completed"]
+    assert_sound(redis_url, data_dir, {})
+    a_minute_passes(redis_url)
+    assert house.ended(finish) == 0
+    assert_sound(redis_url, data_dir, {})
+    assert_rebuilds_to_itself(redis_url, data_dir)
+
+
+def test_a_rebuild_that_dies_at_any_step_is_made_by_another(redis_url: str, data_dir: Path, recorded: Recorded) -> None:
+    folder = data_dir / "folder"
+    shutil.copytree(recorded.stages / "exported", folder, copy_function=os.link)
+    Control(LocalStorage(folder), NoObserver()).start("another", "host", {})
+    house = House(redis_url, folder)
+    assert house.ended(rebuild_index) == 0
+    for point in REBUILD:
+        assert house.ended(rebuild_index, failpoints=f"{point}:1:exit") == KILLED, point
+        a_minute_passes(redis_url)
+        assert house.ended(sweep) == 0
+        assert_sound(redis_url, folder, recorded.acked)
+        assert_rebuilds_to_itself(redis_url, folder)
+
+
+def test_a_sweeper_that_dies_at_any_step_is_followed_by_another(
+    redis_url: str, data_dir: Path, recorded: Recorded
+) -> None:
+    for point in SWEEP:
+        folder = data_dir / point
+        shutil.copytree(recorded.stages / "stopped", folder, copy_function=os.link)
+        house = House(redis_url, folder, fsync="never")
+        storage, index = LocalStorage(folder), Index(connect(redis_url))
+        index.redis.flushall()
+        rebuild.ensure(index, storage)
+        old = Control(storage, index, lambda: now_ms() - 7200_000)
+        idle = old.start("idle", "host", {}).recording_id
+        over = old.start("over", "host", {"maxDurationS": 60}).recording_id
+        Control(storage, index).put_track(over, "cam", "ann", "Ann", "camera", "av", "")  # somebody is there
+        for path in (storage.new_temporary(), storage.new_temporary()):
+            path.write_bytes(b"half a chunk")
+            os.utime(path, (time.time() - 86400,) * 2)
+        assert house.ended(sweep, failpoints=f"{point}:1:exit") == KILLED, point
+        a_minute_passes(redis_url)
+        put_windows(recorded, folder)
+        assert house.ended(finish) == 0
+        assert litter(folder) == []
+        states = {each: load(storage, each) for each in (recorded.recording_id, idle, over)}
+        assert [state.status for state in states.values()] == [Status.COMPLETED, Status.FAILED, Status.FAILED]
+        assert (states[idle].end_reason, states[over].end_reason) == ("idle", "maxDuration")
+        assert_sound(redis_url, folder, recorded.acked)
+        assert_rebuilds_to_itself(redis_url, folder)
+        index.redis.close()
