@@ -16,6 +16,7 @@ from tests.kit.browser import ADA, GRACE, Person, enter, launch, page_elsewhere,
 from tests.stack import Stack, running
 
 RECORDED_S = 15
+PAUSED_S = 2
 _FILM_WITHIN_S = 150  #: two browsers, two calls and the renderer on two cores; a machine of its own takes some seconds
 _MAY_MISS_S = 1.5  #: recorders begin when the event has come, and a browser under load takes its time
 _BEEP_EVERY_S = 1
@@ -54,6 +55,13 @@ def assert_seen_and_heard(film: Path, people: list[Person], recorded_s: float) -
     assert right <= other_left or other_right <= left, f"side by side: {boxes}"
 
 
+def pressed(page: Page, button: str) -> float:
+    """When a button was pressed, in seconds of this machine's clock."""
+    began_s = time.monotonic()
+    page.click(button)
+    return (began_s + time.monotonic()) / 2
+
+
 def film_of_a_call(playwright: Playwright, chromium: str, link: str, folder: Path) -> str:
     """Ada and Grace open the same link, she who came first records; the film is looked at. Returns its address."""
     with launch(playwright, chromium, ADA, folder) as first, launch(playwright, chromium, GRACE, folder) as second:
@@ -62,17 +70,26 @@ def film_of_a_call(playwright: Playwright, chromium: str, link: str, folder: Pat
         for page in (ada, grace):
             until(lambda page=page: sees(page, 2), 20, "both in the call")  # type: ignore[misc]  # mypy cannot type a lambda with a default
         assert grace.is_hidden("#record")
-        ada.click("#record")
+        pressed_s = [pressed(ada, "#record")]
         for page in (ada, grace):
             page.wait_for_selector("#rec:not([hidden])")
-        time.sleep(RECORDED_S)
-        ada.click("#record")
+        time.sleep(RECORDED_S / 2)
+        assert grace.is_hidden("#pause")
+        pressed_s.append(pressed(ada, "#pause"))
+        for page in (ada, grace):
+            page.wait_for_selector("#rec.paused")
+        time.sleep(PAUSED_S)
+        pressed_s.append(pressed(ada, "#pause"))
+        for page in (ada, grace):
+            page.wait_for_selector("#rec:not(.paused)")
+        time.sleep(RECORDED_S / 2)
+        pressed_s.append(pressed(ada, "#record"))
         address = watch_film(ada)
         grace.wait_for_selector("video.film-player", timeout=10_000)
         recorded_s = ada.evaluate("document.querySelector('video.film-player').duration")
         assert "Ada · Camera" in ada.inner_text("#panel")
         assert "Grace · Microphone" in ada.inner_text("#panel")
-    assert recorded_s == pytest.approx(RECORDED_S, abs=2)
+    assert recorded_s == pytest.approx(pressed_s[3] - pressed_s[2] + pressed_s[1] - pressed_s[0], abs=1)
     film = folder / "composition.mp4"
     film.write_bytes(httpx.get(address).content)
     assert_seen_and_heard(film, [ADA, GRACE], recorded_s)

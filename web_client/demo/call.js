@@ -32,6 +32,9 @@ export class Call {
   #media;
   /** @type {Recording | null} the last one that was heard of */ #recording = null;
   #startedMs = 0;
+  /** When the pause began, 0 where none lasts; and how long the ones before it lasted, as far as this window knows. */
+  #pausedAtMs = 0;
+  #pausedMs = 0;
   #lookUntilMs = 0;
   #timers = /** @type {ReturnType<typeof setInterval>[]} */ ([]);
   /** @type {WakeLockSentinel | null} */ #awake = null;
@@ -78,7 +81,7 @@ export class Call {
   /** @returns {UploadState} */
   #upload() {
     const { pendingBytes, pendingChunks } = this.#recorder.progress;
-    return { pendingBytes, pendingChunks, recording: this.#recorder.recordingId !== null, ...(this.#trouble && { error: this.#trouble }) };
+    return { pendingBytes, pendingChunks, recording: this.#recorder.recordingId !== null && !this.#recorder.paused, ...(this.#trouble && { error: this.#trouble }) };
   }
 
   // ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,9 +146,18 @@ export class Call {
     recorder.on("started", ({ recordingId, startedAt }) => {
       this.#startedMs = startedAt ? Date.parse(startedAt) : recorder.clock.serverNow();
       this.#recording = { recordingId, roomId: this.#link.call, status: "recording", startedAt: startedAt ?? "" };
+      this.#pausedAtMs = this.#pausedMs = 0;
       this.#trouble = "";
       this.#film.recording();
       void navigator.wakeLock?.request("screen").then((lock) => (this.#awake = lock), () => {});
+      this.#show();
+    });
+    recorder.on("paused", () => {
+      this.#pausedAtMs = recorder.clock.serverNow();
+      this.#show();
+    });
+    recorder.on("resumed", () => {
+      this.#pausedMs += recorder.clock.serverNow() - this.#pausedAtMs;
       this.#show();
     });
     recorder.on("stopped", () => {
@@ -180,7 +192,13 @@ export class Call {
   #show() {
     const active = this.#recorder.recordingId !== null;
     this.#people.get(this.#me)?.tile.setUpload(this.#upload());
+    const { paused } = this.#recorder;
     byId("rec", HTMLElement).hidden = !active;
+    byId("rec", HTMLElement).classList.toggle("paused", paused);
+    byId("rec-text", HTMLElement).textContent = paused ? "Paused" : "Recording";
+    const pause = byId("pause", HTMLButtonElement);
+    pause.hidden = !active || !this.#host;
+    pause.textContent = paused ? "Resume" : "Pause";
     const record = byId("record", HTMLButtonElement);
     record.classList.toggle("on", active);
     byId("record-text", HTMLElement).textContent = active ? "Stop recording" : "Start recording";
@@ -190,7 +208,8 @@ export class Call {
 
   #tick() {
     if (this.#recorder.recordingId === null) return;
-    byId("rec-time", HTMLElement).textContent = clockText(this.#recorder.clock.serverNow() - this.#startedMs);
+    const nowMs = this.#recorder.paused ? this.#pausedAtMs : this.#recorder.clock.serverNow();
+    byId("rec-time", HTMLElement).textContent = clockText(nowMs - this.#startedMs - this.#pausedMs);
   }
 
   #told = "";
@@ -249,7 +268,9 @@ export class Call {
   #wireControls() {
     const record = byId("record", HTMLButtonElement);
     record.hidden = !this.#host;
-    record.onclick = () => void this.#toggleRecording();
+    record.onclick = () => void this.#ask(record, () => (this.#recorder.recordingId === null ? this.#control.start() : this.#control.stop()));
+    const pause = byId("pause", HTMLButtonElement);
+    pause.onclick = () => void this.#ask(pause, () => (this.#recorder.paused ? this.#control.resume() : this.#control.pause()));
     byId("mic", HTMLButtonElement).onclick = () => this.#toggle("mic");
     byId("cam", HTMLButtonElement).onclick = () => this.#toggle("cam");
     byId("leave", HTMLButtonElement).onclick = () => void this.#goodbye();
@@ -309,17 +330,15 @@ export class Call {
     this.#people.get(this.#me)?.tile.setMedia(this.#media);
   }
 
-  async #toggleRecording() {
-    const record = byId("record", HTMLButtonElement);
-    record.disabled = true;
+  /** Capture follows the server's event, here as in every other window. @param {HTMLButtonElement} button @param {() => Promise<unknown>} what */
+  async #ask(button, what) {
+    button.disabled = true;
     try {
-      // Capture follows the server's event, here as in every other window.
-      if (this.#recorder.recordingId === null) await this.#control.start();
-      else await this.#control.stop();
+      await what();
     } catch (error) {
       toast(error instanceof CallreelError ? error.message : String(error));
     } finally {
-      record.disabled = false;
+      button.disabled = false;
     }
   }
 
@@ -342,7 +361,7 @@ export class Call {
     document.removeEventListener("visibilitychange", this.#hidden);
     this.#mesh.close();
     this.#signal.close();
-    for (const id of ["rec", "invite", "show-films", "room", "net"]) byId(id, HTMLElement).hidden = true;
+    for (const id of ["rec", "pause", "invite", "show-films", "room", "net"]) byId(id, HTMLElement).hidden = true;
     const drained = ended.then(({ drained: all, pendingChunks }) => {
       removeEventListener("beforeunload", this.#mayClose);
       for (const track of this.#stream.getTracks()) track.stop();

@@ -202,6 +202,16 @@ export class Api {
     return this.#json("POST", this.#url("recording/stop"));
   }
 
+  /** @returns {Promise<ControlAnswer>} */
+  pause() {
+    return this.#json("POST", this.#url("recording/pause"));
+  }
+
+  /** @returns {Promise<ControlAnswer>} */
+  resume() {
+    return this.#json("POST", this.#url("recording/resume"));
+  }
+
   /** The running recording, or one by its id. @param {string} [recordingId] @returns {Promise<Recording>} */
   recording(recordingId) {
     return this.#json("GET", this.#url(recordingId ? `recording/${encodeURIComponent(recordingId)}` : "recording"));

@@ -1,9 +1,9 @@
 /**
- * The façade: a recorder for whoever is in a call, a control for whoever hosts it. The one rule: nothing is captured
- * before the server said that the recording runs, and capture ends as soon as it says that it stopped.
+ * A recorder for whoever is in a call. The one rule: nothing is captured before the server said that the recording runs,
+ * and capture ends as soon as it says that it stopped, or for as long as it says that it is paused.
  */
 
-import { Api, CallreelError, randomId } from "./protocol.js";
+import { Api, randomId } from "./protocol.js";
 import { Clock } from "./clock.js";
 import { Emitter } from "./emitter.js";
 import { follow } from "./events.js";
@@ -42,12 +42,14 @@ import { Uploader } from "./uploader.js";
 /**
  * @typedef {object} CallRecorderEvents
  * @property {{ recordingId: string, startedAt: string | null }} started capture has begun
+ * @property {{ recordingId: string }} paused nothing is captured until `resumed`; also right behind `started`
+ * @property {{ recordingId: string }} resumed
  * @property {{ recordingId: string }} stopped capture has ended; uploads go on
  * @property {{ recordingId: string }} drained the server has everything of this recording, or refused it
  * @property {ChunkRow} chunk recorded and kept
  * @property {Which & { seg: number, seq: number, sizeBytes: number, duplicate: boolean }} acknowledged
- * @property {Which & { error: CallreelError, attempt: number, delayMs: number }} retry
- * @property {Which & { error: CallreelError, seg?: number, seq?: number }} refused
+ * @property {Which & { error: import("./protocol.js").CallreelError, attempt: number, delayMs: number }} retry
+ * @property {Which & { error: import("./protocol.js").CallreelError, seg?: number, seq?: number }} refused
  * @property {Which & { missing: unknown }} completed
  * @property {Progress} progress
  * @property {{ reason: string }} degraded chunks are in memory only
@@ -72,6 +74,7 @@ export class CallRecorder extends Emitter {
   /** @type {Set<Promise<void>>} */ #finishing = new Set();
   #following = new AbortController();
   /** @type {string | null} */ #recordingId = null;
+  #paused = false;
   /** @type {(() => void)[]} */ #undo = [];
   /** Whose tracks these are. */
   #owner = "";
@@ -110,6 +113,11 @@ export class CallRecorder extends Emitter {
     return this.#recordingId;
   }
 
+  /** Whether the recording that is being captured is paused. */
+  get paused() {
+    return this.#paused;
+  }
+
   get progress() {
     return this.#uploader.progress;
   }
@@ -127,13 +135,13 @@ export class CallRecorder extends Emitter {
     if (!this.#options.follow && !this.#recordingId) {
       const known = this.#options.recordingId;
       const { recordingId, startedAt } = known ? { recordingId: known, startedAt: null } : await this.#api.recording();
-      if (!this.#recordingId) this.#begin(recordingId, startedAt);
+      if (!this.#recordingId) this.#begin(recordingId, startedAt, false);
     } else if (this.#recordingId) this.#capture(feed, this.#recordingId);
     return {
       /** Another device for the same source: a new segment of the same track. @param {MediaStreamTrack} other */
       replaceTrack: async (other) => {
         feed.track = other;
-        await feed.take?.record(other);
+        if (!this.#paused) await feed.take?.record(other);
       },
       /** This source is gone; what was recorded of it is still uploaded. */
       stop: async () => {
@@ -224,22 +232,36 @@ export class CallRecorder extends Emitter {
     if (type === "snapshot") {
       /** @type {Recording | null} */
       const recording = data;
-      if (recording && RUNNING.includes(recording.status)) this.#begin(recording.recordingId, recording.startedAt);
-      else this.#halt("stopped");
+      if (recording && RUNNING.includes(recording.status)) {
+        this.#begin(recording.recordingId, recording.startedAt, recording.status === "paused");
+      } else this.#halt("stopped");
     } else if (type === "recordingstarted") {
-      this.#begin(data.recordingId, data.startedAt ?? timestamp ?? null);
+      this.#begin(data.recordingId, data.startedAt ?? timestamp ?? null, false);
+    } else if (type === "recordingpaused" || type === "recordingresumed") {
+      if (data.recordingId === this.#recordingId) this.#pause(type === "recordingpaused");
     } else if (["recordingstopped", "recordingcompleted", "recordingfailed", "recordingdeleted"].includes(type)) {
       if (data.recordingId === this.#recordingId) this.#halt("stopped");
     }
   }
 
-  /** @param {string} recordingId @param {string | null} startedAt */
-  #begin(recordingId, startedAt) {
-    if (this.#recordingId === recordingId) return;
+  /** @param {string} recordingId @param {string | null} startedAt @param {boolean} paused */
+  #begin(recordingId, startedAt, paused) {
+    if (this.#recordingId === recordingId) return this.#pause(paused);
     this.#halt("superseded");
     this.#recordingId = recordingId;
+    this.#paused = paused;
     for (const feed of this.#feeds) this.#capture(feed, recordingId);
     this.emit("started", { recordingId, startedAt });
+    if (paused) this.emit("paused", { recordingId });
+  }
+
+  /** A segment ends with a pause, and the next one of the same track begins behind it. @param {boolean} paused */
+  #pause(paused) {
+    const recordingId = this.#recordingId;
+    if (!recordingId || this.#paused === paused) return;
+    this.#paused = paused;
+    for (const { take, track } of this.#feeds) void (paused ? take?.pause() : take?.record(track));
+    this.emit(paused ? "paused" : "resumed", { recordingId });
   }
 
   /** @param {string} reason */
@@ -247,6 +269,7 @@ export class CallRecorder extends Emitter {
     const recordingId = this.#recordingId;
     if (!recordingId) return;
     this.#recordingId = null;
+    this.#paused = false;
     const finishing = [];
     for (const feed of this.#feeds) {
       if (feed.take) finishing.push(feed.take.finish(reason));
@@ -288,63 +311,12 @@ export class CallRecorder extends Emitter {
       onEnded: () => void take.finish("ended"),
     });
     feed.take = take;
-    void take.record(feed.track);
+    if (!this.#paused) void take.record(feed.track);
     void take.done.then(release);
-  }
-}
-
-/** What a host may do. */
-export class CallControl {
-  #api;
-
-  /** @param {CallOptions} options */
-  constructor(options) {
-    this.#api = new Api(options);
-  }
-
-  /** @param {{ layout?: string, preset?: string, outputs?: unknown[], maxDurationS?: number, metadata?: unknown }} [options] */
-  start(options) {
-    return this.#api.start(options);
-  }
-
-  stop() {
-    return this.#api.stop();
-  }
-
-  /** One recording, or the running one; null where none runs. @param {string} [recordingId] @returns {Promise<Recording | null>} */
-  async status(recordingId) {
-    try {
-      return await this.#api.recording(recordingId);
-    } catch (error) {
-      if (error instanceof CallreelError && error.code === "no_active_recording") return null;
-      throw error;
-    }
-  }
-
-  /** The call's recordings, newest first. @param {{ cursor?: string, limit?: number }} [page] */
-  list(page) {
-    return this.#api.recordings(page);
-  }
-
-  /** Follows the call's events until the returned function is called. @param {(event: CallEvent) => void} onEvent @param {(state: { online: boolean, error?: unknown }) => void} [onConnection] */
-  events(onEvent, onConnection) {
-    const following = new AbortController();
-    void follow(this.#api, { signal: following.signal, onEvent, onConnection });
-    return () => following.abort();
-  }
-
-  /** A file's address, as the recording's JSON tells it, made absolute. @param {string} url */
-  resolve(url) {
-    return this.#api.resolve(url);
   }
 }
 
 /** @param {CallRecorderOptions} options */
 export function createRecorder(options) {
   return new CallRecorder(options);
-}
-
-/** @param {CallOptions} options */
-export function createControl(options) {
-  return new CallControl(options);
 }

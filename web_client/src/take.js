@@ -30,6 +30,8 @@ export class Take {
   #lane;
   /** @type {SegmentRecorder | null} */ #segment = null;
   #nextSeg = 0;
+  /** Which of `record` and `pause` was said last. */
+  #round = 0;
   /** Blobs are hashed and kept one after the other, in the order in which they came. */
   #storing = Promise.resolve();
   /** @type {Promise<void> | null} */ #finished = null;
@@ -53,10 +55,9 @@ export class Take {
 
   /** Starts a segment on this track, after ending the one before. @param {MediaStreamTrack} track */
   async record(track) {
-    const before = this.#segment;
-    this.#segment = null;
-    await before?.stop();
-    if (this.#finished) return;
+    const round = ++this.#round;
+    await this.#end();
+    if (this.#finished || round !== this.#round) return; // over, paused, or another device already
     const seg = this.#nextSeg++;
     try {
       const segment = new SegmentRecorder(track, this.#parts.recorder, (blob) => this.#keep(seg, blob));
@@ -72,6 +73,12 @@ export class Take {
     }
   }
 
+  /** Ends the segment; what comes next is said by `record`. */
+  async pause() {
+    this.#round++;
+    await this.#end();
+  }
+
   flush() {
     this.#segment?.flush();
   }
@@ -84,11 +91,15 @@ export class Take {
 
   /** @param {string} reason */
   async #finish(reason) {
+    await this.#end();
+    await this.#storing;
+    await this.#parts.uploader.complete(this.#lane, { segments: this.#row.segments, reason });
+  }
+
+  async #end() {
     const segment = this.#segment;
     this.#segment = null;
     await segment?.stop();
-    await this.#storing;
-    await this.#parts.uploader.complete(this.#lane, { segments: this.#row.segments, reason });
   }
 
   /** @param {number} seg @param {RecordedBlob} recorded */

@@ -79,6 +79,47 @@ test("with follow, capture runs exactly while the host records", async () => {
   recorder.close();
 });
 
+test("nothing is captured while the recording is paused, and a new segment of the same track begins behind it", async () => {
+  FakeRecorder.all = [];
+  const { fetch, got, tell } = server();
+  const recorder = createRecorder({ ...options, fetch, follow: true, outbox: new Outbox({ indexedDB: null }), locks: null });
+  /** @type {string[]} */ const said = [];
+  for (const name of /** @type {const} */ (["started", "paused", "resumed", "stopped"])) recorder.on(name, () => void said.push(name));
+  const handle = await recorder.addTrack(microphone, { source: "microphone" });
+  tell({ type: "recordingstarted", data: { recordingId: "rec_c_1" } });
+  await until(() => FakeRecorder.all.length === 1);
+  FakeRecorder.all[0]?.deliver("head");
+  tell({ type: "recordingpaused", data: { recordingId: "rec_c_1" } });
+  await until(() => FakeRecorder.all[0]?.state === "inactive");
+  await handle.replaceTrack(microphone); // another device is no reason to record
+  await recorder.addTrack(microphone, { source: "other" }); // nor is another source, which is announced all the same
+  await until(() => got.filter((g) => g.method === "PUT").length === 2);
+  assert.equal(FakeRecorder.all.length, 1);
+  tell({ type: "recordingresumed", data: { recordingId: "rec_c_1" } });
+  await until(() => FakeRecorder.all.length === 3);
+  tell({ type: "recordingstopped", data: { recordingId: "rec_c_1" } });
+  await until(() => got.filter((g) => g.path.endsWith("/complete")).length === 2);
+  const sums = got.filter((g) => g.path.endsWith("/complete")).map((g) => g.body.segments.map((/** @type {any} */ s) => [s.seg, s.chunks]));
+  assert.deepEqual(sums.sort((a, b) => b.length - a.length), [[[0, 2], [1, 1]], [[0, 1]]]);
+  assert.deepEqual(said, ["started", "paused", "resumed", "stopped"]);
+  recorder.close();
+});
+
+test("who joins during a pause records nothing before it is over", async () => {
+  FakeRecorder.all = [];
+  const { fetch, got, tell } = server();
+  const recorder = createRecorder({ ...options, fetch, follow: true, outbox: new Outbox({ indexedDB: null }), locks: null });
+  await recorder.addTrack(microphone);
+  const recording = { recordingId: "rec_c_1", startedAt: null };
+  tell({ type: "snapshot", data: { ...recording, status: "paused" } });
+  await until(() => got.some((g) => g.method === "PUT"));
+  assert.deepEqual([recorder.paused, FakeRecorder.all.length], [true, 0]);
+  tell({ type: "snapshot", data: { ...recording, status: "recording" } }); // the connection was lost meanwhile
+  await until(() => FakeRecorder.all.length === 1);
+  assert.equal(recorder.paused, false);
+  recorder.close();
+});
+
 test("without follow, a track is recorded from addTrack to end, in two segments where the device changed", async () => {
   FakeRecorder.all = [];
   const { fetch, got } = server();

@@ -1,0 +1,70 @@
+/**
+ * What a host does with recordings. The one rule: nothing here captures anything; recorders follow the server's events.
+ */
+
+import { Api, CallreelError } from "./protocol.js";
+import { follow } from "./events.js";
+
+/** @typedef {import("./protocol.js").CallEvent} CallEvent */
+/** @typedef {import("./protocol.js").Recording} Recording */
+/** @typedef {import("./session.js").CallOptions} CallOptions */
+
+/** What a host may do. */
+export class CallControl {
+  #api;
+
+  /** @param {CallOptions} options */
+  constructor(options) {
+    this.#api = new Api(options);
+  }
+
+  /** @param {{ layout?: string, preset?: string, outputs?: unknown[], maxDurationS?: number, metadata?: unknown }} [options] */
+  start(options) {
+    return this.#api.start(options);
+  }
+
+  stop() {
+    return this.#api.stop();
+  }
+
+  /** From now on nothing is recorded, anywhere, until `resume`. */
+  pause() {
+    return this.#api.pause();
+  }
+
+  resume() {
+    return this.#api.resume();
+  }
+
+  /** One recording, or the running one; null where none runs. @param {string} [recordingId] @returns {Promise<Recording | null>} */
+  async status(recordingId) {
+    try {
+      return await this.#api.recording(recordingId);
+    } catch (error) {
+      if (error instanceof CallreelError && error.code === "no_active_recording") return null;
+      throw error;
+    }
+  }
+
+  /** The call's recordings, newest first. @param {{ cursor?: string, limit?: number }} [page] */
+  list(page) {
+    return this.#api.recordings(page);
+  }
+
+  /** Follows the call's events until the returned function is called. @param {(event: CallEvent) => void} onEvent @param {(state: { online: boolean, error?: unknown }) => void} [onConnection] */
+  events(onEvent, onConnection) {
+    const following = new AbortController();
+    void follow(this.#api, { signal: following.signal, onEvent, onConnection });
+    return () => following.abort();
+  }
+
+  /** A file's address, as the recording's JSON tells it, made absolute. @param {string} url */
+  resolve(url) {
+    return this.#api.resolve(url);
+  }
+}
+
+/** @param {CallOptions} options */
+export function createControl(options) {
+  return new CallControl(options);
+}
