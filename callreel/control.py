@@ -11,13 +11,22 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from . import journal, keys
-from .errors import InvalidOption, NoActiveRecording, NotYourTrack, RecordingActive, UnknownTrack
+from . import journal, keys, rooms
+from .errors import (
+    CallClosed,
+    InvalidOption,
+    NoActiveRecording,
+    NotYourTrack,
+    ParticipantRemoved,
+    RecordingActive,
+    UnknownTrack,
+)
 from .failpoints import failpoint
 from .journal import Draft, Fact
 from .layouts import LAYOUTS
 from .model import KINDS, SOURCES, Recording
 from .outputs import resolve_outputs
+from .rooms import Room
 from .states import ACTIVE, Status
 from .storage import Storage
 
@@ -59,21 +68,29 @@ class Control:
 
     def active(self, call_id: str) -> Recording:
         """The recording that is running or paused. Raises `NoActiveRecording`."""
-        latest = self._latest(call_id)
+        latest = self.latest(call_id)
         if latest is None or latest.status not in ACTIVE:
             raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
         return latest
 
     # ── the recording ────────────────────────────────────────────────────────────────────────────────────────────────
-    def start(self, call_id: str, by: str, options: dict[str, Any], encoders: Collection[str] = ()) -> Recording:
-        """Begin a recording. Raises `RecordingActive` with its id, `InvalidOption` naming the field.
+    def start(
+        self, call_id: str, by: str, options: dict[str, Any], encoders: Collection[str] = (), key: str = ""
+    ) -> Recording:
+        """Begin a recording; one that was begun with the same `key` is handed back instead.
 
         `encoders` are the codecs that workers can encode; none where no worker has told.
+        Raises `RecordingActive` with its id, `InvalidOption` naming the field, `CallClosed`.
         """
         chosen = check_options(options, encoders)
         while True:
+            room = rooms.read(self.storage, call_id)
+            if key and (begun := self._begun_with(call_id, key)):
+                return begun
+            if room.closed_ms is not None:
+                raise CallClosed(f"Call {call_id} was closed; DELETE …/close opens it again.")
             number = len(list(self.storage.list(keys.call_prefix(call_id))))
-            latest = self._latest(call_id)
+            latest = self.latest(call_id)
             if latest is not None and latest.status in ACTIVE:
                 raise RecordingActive(
                     f"Call {call_id} is being recorded already; stop that first.", recordingId=latest.recording_id
@@ -85,16 +102,42 @@ class Control:
             slot = {
                 "recordingId": recording_id,
                 "atMs": at_ms,
-                "data": {"callId": call_id, "startedBy": _writable(by), **chosen},
+                "key": key,
+                "data": {"callId": call_id, "startedBy": _writable(by), "removed": sorted(room.removed), **chosen},
             }
             body = json.dumps(slot, sort_keys=True, ensure_ascii=False).encode()
             if self.storage.put_if_absent(keys.call_slot(call_id, number), body):
                 failpoint("control.slot")
-                return self._begin(slot)
+                begun = self._begin(slot)
+                now = rooms.read(self.storage, call_id)
+                if now.sequence == room.sequence:
+                    return begun
+                begun = self.obey(begun, now)  # somebody decided about the call while we began
+                if now.closed_ms is not None:
+                    raise CallClosed(f"Call {call_id} was closed; DELETE …/close opens it again.")
+                return begun
+
+    def obey(self, recording: Recording, room: Room) -> Recording:
+        """Make a recording follow what was decided about its call; hands back its state behind that."""
+        if recording.status in (Status.DELETING, Status.DELETED):
+            return recording
+        for participant_id in sorted(room.removed.keys() - recording.removed):
+
+            def remove(state: Recording, participant_id: str = participant_id) -> Draft | None:
+                known = participant_id in state.removed
+                return None if known else ("participant_removed", {"participantId": participant_id})
+
+            recording = self._append(recording.recording_id, remove)
+        if room.closed_ms is not None:
+            recording = self._append(
+                recording.recording_id,
+                lambda state: ("stopped", {"reason": "closed"}) if state.status in ACTIVE else None,
+            )
+        return recording
 
     def stop(self, call_id: str, reason: str = "host") -> Recording:
         """End the call's recording; once more gives the same answer. Raises `NoActiveRecording`."""
-        latest = self._latest(call_id)
+        latest = self.latest(call_id)
         if latest is None or latest.status in (Status.DELETING, Status.DELETED):
             raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
 
@@ -125,6 +168,7 @@ class Control:
         def decide(state: Recording) -> Draft | None:
             nonlocal new
             journal.refuse_deleted(state)
+            refuse_removed(state, participant_id)
             known = state.track(track_id)
             new = known is None
             if known is not None:
@@ -185,11 +229,16 @@ class Control:
 
         return self._append(self.active(call_id).recording_id, decide)
 
-    def _latest(self, call_id: str) -> Recording | None:
+    def latest(self, call_id: str) -> Recording | None:
+        """The recording of the call that was begun last."""
         last = None
         for entry in self.storage.list(keys.call_prefix(call_id)):
             last = entry.key
         return None if last is None else self._begin(self._slot(last))
+
+    def _begun_with(self, call_id: str, key: str) -> Recording | None:
+        slots = [self._slot(entry.key) for entry in self.storage.list(keys.call_prefix(call_id))]
+        return next((self._begin(slot) for slot in slots if slot.get("key") == key), None)
 
     def _slot(self, key: str) -> dict[str, Any]:
         slot: dict[str, Any] = json.loads(self.storage.get(key))
@@ -240,6 +289,12 @@ def check_options(options: dict[str, Any], encoders: Collection[str] = ()) -> di
         "maxDurationS": max_duration_s,
         "metadata": metadata,
     }
+
+
+def refuse_removed(state: Recording, participant_id: str) -> None:
+    """Raises `ParticipantRemoved`."""
+    if participant_id in state.removed:
+        raise ParticipantRemoved(f"Participant {participant_id} was removed from call {state.call_id}.")
 
 
 def _refuse_more_tracks(state: Recording, participant_id: str) -> None:

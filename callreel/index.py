@@ -101,12 +101,21 @@ class Index:
             fields += ["maxDurationS", recording.options.max_duration_s]
         for track in recording.tracks():
             fields += [f"owner:{track.track_id}", track.participant_id]
+            if track.participant_id in recording.removed:
+                fields += [f"barred:{track.track_id}", 1]
         what = "gone" if recording.status == Status.DELETED else "final" if recording.status in FINAL else "open"
         channel = keys.wake(recording.call_id) if wake else ""
         names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN]
         args = [recording.recording_id, recording.sequence, what, channel, *fields]
         ask(lambda: self._note(keys=names, args=args))
         failpoint("index.noted")
+
+    def wake(self, call_id: str) -> None:
+        """Wake who waits for a call's events; a hint, so it may be lost."""
+        try:
+            ask(lambda: self.redis.publish(keys.wake(call_id), ""))
+        except Unavailable as error:
+            log.info("index: nobody is woken for call %s: %s", call_id, error.detail)
 
     def open_recordings(self) -> list[OpenRecording]:
         """Every recording somebody has to look after. Raises `Unavailable`, `IndexLost`."""

@@ -116,6 +116,7 @@ def _start(recording_id: str, fact: Fact) -> Recording:
             max_duration_s=data["maxDurationS"],
             metadata=data["metadata"],
         ),
+        removed=frozenset(data.get("removed", ())),
         sequence=fact.sequence,
     )
 
@@ -138,6 +139,10 @@ def _resumed(state: Recording, fact: Fact) -> Recording:
 def _stopped(state: Recording, fact: Fact) -> Recording:
     pauses = tuple((a, fact.at_ms if b is None else b) for a, b in state.pauses)
     return replace(state, stopped_ms=fact.at_ms, end_reason=fact.data["reason"], pauses=pauses)
+
+
+def _participant_removed(state: Recording, fact: Fact) -> Recording:
+    return replace(state, removed=state.removed | {fact.data["participantId"]})
 
 
 def _track_added(state: Recording, fact: Fact) -> Recording:
@@ -212,6 +217,7 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "paused": _paused,
     "resumed": _resumed,
     "stopped": _stopped,
+    "participant_removed": _participant_removed,
     "track_added": _track_added,
     "track_completed": _track_completed,
     "completed": _completed,

@@ -51,6 +51,15 @@ def call_slot(call_id: str, number: int) -> str:
     return f"calls/{call_id}/{number:06d}.json"
 
 
+def room_prefix(call_id: str) -> str:
+    """What was decided about the call as a whole."""
+    return f"rooms/{call_id}/"
+
+
+def room_fact(call_id: str, sequence: int) -> str:
+    return f"rooms/{call_id}/{sequence:08d}.json"
+
+
 def recording_prefix(recording_id: str) -> str:
     return f"recordings/{recording_id}/"
 
@@ -127,6 +136,21 @@ def parse_chunk(key: str, size_bytes: int) -> Chunk | None:
         )
     except ValueError:
         return None
+
+
+def track_facts_prefix(recording_id: str, participant_id: str, track_id: str) -> str:
+    return f"recordings/{recording_id}/facts/{participant_id}/{track_id}/"
+
+
+def track_fact(recording_id: str, participant_id: str, track_id: str, kind: str, at_ms: int, fact_id: str) -> str:
+    """What a client told about its track; by type, then by its clock."""
+    return f"{track_facts_prefix(recording_id, participant_id, track_id)}{kind}.{at_ms:014d}.{fact_id}.json"
+
+
+def parse_track_fact(key: str) -> tuple[str, int, str]:
+    """(type, instant, id) of a key of `track_fact`."""
+    kind, at_ms, fact_id, _ = key.rsplit("/", 1)[1].split(".")
+    return kind, int(at_ms), fact_id
 
 
 def derived_prefix(recording_id: str) -> str:

@@ -122,6 +122,7 @@ class Recording:
     stopped_ms: int | None = None
     end_reason: str | None = None
     pauses: tuple[tuple[int, int | None], ...] = ()  #: [paused_ms, resumed_ms), server's clock
+    removed: frozenset[str] = frozenset()  #: participants of whom nothing is taken any more
     participants: tuple[Participant, ...] = ()  #: in the order in which they came
     artifacts: tuple[Artifact, ...] = ()
     gaps: tuple[dict[str, Any], ...] = ()  #: as the manifest tells them

@@ -4,11 +4,13 @@
 --       7 sha256, 8 facts, 9 size, 10 largest track, 11 largest recording, 12 how far a number may be ahead
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'no_epoch'} end
 local now_ms = tonumber(ARGV[1])
-local recording = redis.call('HMGET', KEYS[2], 'status', 'stoppedMs', 'bytes', 'owner:' .. ARGV[4])
+local recording = redis.call('HMGET', KEYS[2], 'status', 'stoppedMs', 'bytes', 'owner:' .. ARGV[4],
+  'barred:' .. ARGV[4])
 if not recording[1] then return {'unknown_recording'} end
 if recording[1] == 'deleting' or recording[1] == 'deleted' then return {'recording_deleted'} end
 if not recording[4] then return {'unknown_track'} end
 if ARGV[3] ~= '' and ARGV[3] ~= recording[4] then return {'not_your_track'} end
+if recording[5] then return {'participant_removed', recording[4]} end
 local sealed = recording[2] and now_ms > tonumber(recording[2]) + tonumber(ARGV[2])
 if ARGV[5] == '' then
   if sealed then return {'recording_sealed'} end

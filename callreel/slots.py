@@ -79,8 +79,8 @@ class Slots:
     def reserve(self, recording_id: str, chunk: Chunk, participant_id: str) -> Reserved:
         """The slot of a chunk, for these bytes alone.
 
-        Raises `Unavailable`, `IndexLost`, `UnknownRecording`, `UnknownTrack`, `NotYourTrack`, `RecordingDeleted`,
-        `RecordingSealed`, `Conflict`, `TrackTooLarge`, `RecordingTooLarge`, `SequenceTooFar`.
+        Raises `Unavailable`, `IndexLost`, `UnknownRecording`, `UnknownTrack`, `NotYourTrack`, `ParticipantRemoved`,
+        `RecordingDeleted`, `RecordingSealed`, `Conflict`, `TrackTooLarge`, `RecordingTooLarge`, `SequenceTooFar`.
         """
         limits = self.limits
         names = _names(recording_id, chunk.track_id, chunk.seg)
@@ -121,6 +121,8 @@ class Slots:
                 raise errors.UnknownTrack("Announce the track first, with PUT …/tracks/{trackId}.")
             case ["not_your_track"]:
                 raise errors.NotYourTrack("The track belongs to another participant.")
+            case ["participant_removed", owner]:
+                raise errors.ParticipantRemoved(f"Participant {owner} was removed from the call.")
             case ["recording_deleted"]:
                 raise errors.RecordingDeleted(f"Recording {recording_id} was deleted.")
             case ["recording_sealed"]:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .events import WHOLE, Event
+from .facts import TrackFact
 from .have import TrackHave
 from .model import Artifact, Participant, Recording, Track
+from .rooms import Room
 from .states import ACTIVE, Status
 
 Json = dict[str, Any]
@@ -35,6 +37,46 @@ def short(recording: Recording, status: str | None = None) -> Json:
     if recording.stopped_ms is not None:
         answer["stoppedAt"] = instant(recording.stopped_ms)
     return answer
+
+
+def begun(recording: Recording) -> Json:
+    """What start answers; said again with the same key it is the same, however far the recording has come by then."""
+    answer = short(recording, Status.RECORDING)
+    answer.pop("stoppedAt", None)
+    return answer
+
+
+def room(call_id: str, room: Room) -> Json:
+    """Whether a call is closed, and since when."""
+    return {"roomId": call_id, "closed": room.closed_ms is not None, "closedAt": instant(room.closed_ms)}
+
+
+def present(state: Recording, have: Mapping[str, TrackHave], health: Mapping[str, TrackFact | None]) -> list[Json]:
+    """Who is there: everybody with a track whose client has not said yet that all of it was sent."""
+    found = []
+    for who in state.participants:
+        tracks = [track for track in who.tracks if not track.complete]
+        if not tracks or who.participant_id in state.removed:
+            continue
+        told = [fact for track in tracks if (fact := health[track.track_id]) is not None]
+        pending = [fact.data["pendingBytes"] for fact in told if type(fact.data.get("pendingBytes")) is int]
+        found.append(
+            {
+                "participantId": who.participant_id,
+                "name": who.name,
+                "since": instant(min(track.announced_ms for track in tracks)),
+                "pendingBytes": sum(pending) if pending else None,
+                "tracks": [
+                    {**_track(track, have.get(track.track_id, _NOTHING)), "health": _health(health[track.track_id])}
+                    for track in tracks
+                ],
+            }
+        )
+    return found
+
+
+def _health(fact: TrackFact | None) -> Json | None:
+    return None if fact is None else {"at": instant(fact.received_ms), "data": fact.data}
 
 
 def recording(state: Recording, have: Mapping[str, TrackHave], progress: float, sign: Sign) -> Json:

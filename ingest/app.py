@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callreel import failpoints, rebuild
+from callreel.calls import Calls
 from callreel.checks import start_settings, start_storage
 from callreel.control import Control
 from callreel.errors import CallreelError, Unavailable
@@ -47,6 +48,7 @@ from .files import FileCalls
 from .health import HealthCalls
 from .journals import Journals
 from .observed import Observed
+from .rooms import FactCalls, RoomCalls
 from .shell import Jobs, Shell
 from .signal import Signal
 from .tracks import TrackCalls
@@ -97,7 +99,8 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
         index=index,
         slots=Slots(index.redis, limits),
         jobs=jobs,
-        control=Control(storage, index),
+        control=(control := Control(storage, index)),
+        calls=Calls(control, limits.late_ms),
         journals=Journals(storage),
         # beside the objects, so that a large chunk becomes one without a copy
         disk=Disk(
@@ -159,6 +162,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
     """Every address of the contract, and those of the call page."""
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
+    rooms, facts = RoomCalls(shell), FactCalls(shell)
 
     call = functools.partial(guarded, shell.auth)
 
@@ -171,6 +175,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
         call("GET",  f"{_TRACK}/chunks",                tracks.have,     UPLOADERS),
         call("PUT",  f"{_TRACK}",                       tracks.put,      UPLOADERS),
         call("POST", f"{_TRACK}/complete",              tracks.complete, UPLOADERS),
+        call("POST", f"{_TRACK}/facts",                 facts.tell,      UPLOADERS),
         call("GET",  f"{_RECORDING}/uploads",           tracks.uploads,  UPLOADERS),
         call("POST", f"{_CALL}/recording/start",        control.start,   HOSTS),
         call("POST", f"{_CALL}/recording/stop",         control.stop,    HOSTS),
@@ -179,6 +184,10 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
         call("GET",  f"{_CALL}/recording",              control.active,  EVERYBODY),
         call("GET",  f"{_CALL}/recordings",             control.many,    EVERYBODY),
         call("GET",  f"{_RECORDING}",                   control.one,     EVERYBODY),
+        call("POST", f"{_CALL}/close",                  rooms.close,     HOSTS),
+        call("DELETE", f"{_CALL}/close",                rooms.reopen,    HOSTS),
+        call("GET",  f"{_CALL}/participants",           rooms.participants, HOSTS),
+        call("DELETE", f"{_CALL}/participants/{{participantId}}", rooms.remove, HOSTS),
         call("GET",  f"{_CALL}/events",                 events.events,   EVERYBODY, token_in_query=True),
         free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file, watchers(shell.settings)),  # or by signature
         free("GET",  "/time",                           health.time),

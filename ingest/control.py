@@ -16,6 +16,7 @@ from .shell import Shell, success
 
 _PAGE = 20  #: recordings of a list where nobody says how many
 _LONGEST_PAGE = 100
+_LONGEST_KEY = 200
 
 
 class ControlCalls:
@@ -25,12 +26,13 @@ class ControlCalls:
 
     async def start(self, request: Request, caller: Caller) -> Response:
         options = await read_json(request)
+        key = _idempotency_key(request.headers.get("idempotency-key", ""))
 
         def start(call_id: str) -> Recording:
             encoders = abilities.told(self._shell.index.redis)
-            return self._shell.control.start(call_id, caller.subject, options, encoders)
+            return self._shell.control.start(call_id, caller.subject, options, encoders, key)
 
-        return success(wire.short(await self._run(start, request.path_params["callId"])), 201)
+        return success(wire.begun(await self._run(start, request.path_params["callId"])), 201)
 
     async def stop(self, request: Request, caller: Caller) -> Response:
         def stop(call_id: str) -> Recording:
@@ -84,6 +86,14 @@ class ControlCalls:
             return {"items": [self._shell.describe(state, caller) for state in items[:limit]], "nextCursor": more}
 
         return success(await self._run(page, request.path_params["callId"]))
+
+
+def _idempotency_key(text: str) -> str:
+    """The header of the draft (draft-ietf-httpapi-idempotency-key-header), quoted or not. Raises `InvalidOption`."""
+    if len(text) > _LONGEST_KEY or not text.isprintable() or not text.isascii():
+        detail = f"Idempotency-Key must be at most {_LONGEST_KEY} printable characters of ASCII."
+        raise InvalidOption(detail, field="Idempotency-Key", limit=_LONGEST_KEY)
+    return text
 
 
 def _behind(ids: list[str], cursor: str | None) -> list[str]:

@@ -13,17 +13,19 @@ from redis import RedisError
 from starlette.responses import Response
 
 from callreel import have, tokens, wire
-from callreel.control import Control
-from callreel.errors import Unavailable
+from callreel.calls import Calls
+from callreel.control import Control, now_ms, refuse_removed
+from callreel.errors import NotYourTrack, RecordingSealed, Unavailable, UnknownTrack
 from callreel.index import Index
-from callreel.model import Recording
+from callreel.journal import refuse_deleted
+from callreel.model import Recording, Track
 from callreel.repository import load
 from callreel.settings import Settings
 from callreel.slots import Slots
 from callreel.storage import Storage
 from callreel.tokens import Caller
 
-from .auth import Auth, watchers
+from .auth import SERVICES, Auth, Roles, watchers
 from .bodies import Disk
 from .journals import Journals
 from .threads import Pools
@@ -50,6 +52,7 @@ class Shell:
     slots: Slots
     jobs: Jobs
     control: Control
+    calls: Calls
     journals: Journals
     disk: Disk
     pools: Pools = field(default_factory=Pools)
@@ -76,6 +79,38 @@ class Shell:
         except Unavailable:
             here, progress = have.of_recording(load(self.storage, state.recording_id)), 0.0
         return wire.recording(state, here, progress, lambda name: self.address(state, name) if watches else None)
+
+    def state(self, recording_id: str) -> Recording:
+        """A recording as its journal tells it. Raises `UnknownRecording`, `RecordingDeleted`."""
+        state = self.journals.state(recording_id)
+        refuse_deleted(state)
+        return state
+
+    def track(self, recording_id: str, track_id: str, caller: Caller, roles: Roles = SERVICES) -> Track:
+        """A track of the caller's own, or anybody's for these roles.
+
+        Raises `UnknownRecording`, `RecordingDeleted`, `UnknownTrack`, `NotYourTrack`.
+        """
+        track = self.state(recording_id).track(track_id)
+        if track is None:
+            raise UnknownTrack(f"There is no track {track_id}; announce it first, with PUT.")
+        if caller.role not in roles and track.participant_id != caller.participant_id:
+            raise NotYourTrack(f"Track {track_id} belongs to another participant.")
+        return track
+
+    def open_track(self, recording_id: str, track_id: str, caller: Caller) -> Track:
+        """A track that still takes something. Raises as `track` does, `RecordingSealed`, `ParticipantRemoved`."""
+        track, state = self.track(recording_id, track_id, caller), self.state(recording_id)
+        self.refuse_sealed(state)
+        refuse_removed(state, track.participant_id)
+        return track
+
+    def refuse_sealed(self, state: Recording) -> None:
+        """Raises `RecordingDeleted`, `RecordingSealed`."""
+        refuse_deleted(state)
+        late_s = self.settings.late_s
+        if state.stopped_ms is not None and now_ms() > state.stopped_ms + late_s * 1000:
+            raise RecordingSealed(f"Chunks are taken for {late_s:g} s after stop.")
 
     def address(self, state: Recording, name: str) -> str:
         """A file's signed address."""

@@ -9,13 +9,11 @@ from starlette.responses import Response
 
 from callreel import keys, wire
 from callreel.control import now_ms
-from callreel.errors import Forbidden, InvalidOption, NotYourTrack, RecordingSealed, UnknownTrack
-from callreel.journal import refuse_deleted
-from callreel.model import Recording, Track
+from callreel.errors import Forbidden, InvalidOption
 from callreel.states import ACTIVE
 from callreel.tokens import Caller
 
-from .auth import HOSTS, SERVICES, Roles
+from .auth import HOSTS
 from .bodies import read_json
 from .shell import Shell, success
 
@@ -38,7 +36,7 @@ class TrackCalls:
         settings = self._shell.settings
 
         def put() -> bool:
-            self._refuse_sealed(self._shell.journals.state(recording_id))
+            self._shell.refuse_sealed(self._shell.journals.state(recording_id))
             source, kind = _text(body, "source"), _text(body, "kind")
             _, new = self._shell.control.put_track(recording_id, track_id, owner, caller.name, source, kind, label)
             return new
@@ -56,7 +54,7 @@ class TrackCalls:
         recording_id, track_id = request.path_params["recordingId"], request.path_params["trackId"]
 
         def have() -> wire.Json:
-            self._track(recording_id, track_id, caller, HOSTS)
+            self._shell.track(recording_id, track_id, caller, HOSTS)
             return {"segments": wire.segments(self._shell.index.have(recording_id, [track_id])[track_id])}
 
         return success(await self._run(have))
@@ -65,7 +63,7 @@ class TrackCalls:
         recording_id = request.path_params["recordingId"]
 
         def uploads() -> wire.Json:
-            state = self._state(recording_id)
+            state = self._shell.state(recording_id)
             mine = [t for t in state.tracks() if caller.role in HOSTS or t.participant_id == caller.participant_id]
             have = self._shell.index.have(recording_id, [track.track_id for track in mine])
             return {"tracks": [wire.uploads(track, have[track.track_id]) for track in mine]}
@@ -79,7 +77,7 @@ class TrackCalls:
         reason = _text(body, "reason")
 
         def complete() -> list[wire.Json]:
-            self._track(recording_id, track_id, caller)
+            self._shell.track(recording_id, track_id, caller)
             state = self._shell.control.complete_track(recording_id, track_id, segments, reason)
             if state.status not in ACTIVE:
                 self._shell.hint(lambda: self._shell.jobs.advance(recording_id))
@@ -88,29 +86,6 @@ class TrackCalls:
 
         missing = await self._run(complete)
         return success({"trackId": track_id, "missing": missing}, 202 if missing else 200)
-
-    def _state(self, recording_id: str) -> Recording:
-        state = self._shell.journals.state(recording_id)
-        refuse_deleted(state)
-        return state
-
-    def _track(self, recording_id: str, track_id: str, caller: Caller, roles: Roles = SERVICES) -> Track:
-        """A track of the caller's own, or anybody's for these roles.
-
-        Raises `UnknownRecording`, `RecordingDeleted`, `UnknownTrack`, `NotYourTrack`.
-        """
-        track = self._state(recording_id).track(track_id)
-        if track is None:
-            raise UnknownTrack(f"There is no track {track_id}; announce it first, with PUT.")
-        if caller.role not in roles and track.participant_id != caller.participant_id:
-            raise NotYourTrack(f"Track {track_id} belongs to another participant.")
-        return track
-
-    def _refuse_sealed(self, state: Recording) -> None:
-        refuse_deleted(state)
-        late_s = self._shell.settings.late_s
-        if state.stopped_ms is not None and now_ms() > state.stopped_ms + late_s * 1000:
-            raise RecordingSealed(f"Chunks are taken for {late_s:g} s after stop.")
 
 
 def _owner(caller: Caller, body: dict[str, Any]) -> str:

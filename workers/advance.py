@@ -123,7 +123,8 @@ def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
         return False
     patience_ms = settings.drain_s * 1000
     return now_ms >= recording.stopped_ms + patience_ms or all(
-        (track.complete and not any(segment.missing() for segment in track.segments))
+        track.participant_id in recording.removed
+        or (track.complete and not any(segment.missing() for segment in track.segments))
         or track.heard_ms < recording.stopped_ms - patience_ms
         for track in recording.tracks()
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import structlog
 from redis import RedisError
 
-from callreel import failpoints, journal, keys, rebuild
+from callreel import failpoints, journal, keys, rebuild, rooms
 from callreel.checks import start_settings, start_storage
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
@@ -141,7 +141,10 @@ class Sweeper:
                 return
             with self._alone(recording.recording_id):
                 facts = journal.read(self.storage, recording.recording_id)
-                self.index.note(journal.fold(recording.recording_id, facts), wake=False)
+                state = journal.fold(recording.recording_id, facts)
+                self.index.note(state, wake=False)
+                # whoever decided about the call may have died before its recordings heard of it
+                Control(self.storage, self.index).obey(state, rooms.read(self.storage, state.call_id))
                 heard_ms = max(facts[-1].at_ms, recording.last_chunk_ms)
                 if recording.status in ACTIVE and now_ms() - heard_ms >= self.settings.idle_s * 1000:
                     stop_idle(Control(self.storage, self.index), recording.recording_id, facts[-1].sequence)
