@@ -75,6 +75,13 @@ setup_chromium() {
     export CALLREEL_CHROMIUM
 }
 
+# What some tests need, and skip without: a proxy, and the first process of a container.
+setup_programs() {
+    local path="$PATH:/usr/sbin:/usr/local/sbin"
+    { PATH="$path" command -v nginx && PATH="$path" command -v tini; } >/dev/null || apt_install nginx-light tini ||
+        say "nginx or tini is missing: what is tested with them is left out. On Debian: apt-get install nginx-light tini"
+}
+
 setup_node() {
     { command -v node && command -v npm; } >/dev/null || apt_install nodejs npm ||
         fail "Node.js and npm are missing, the type check of the browser's half needs them. On Debian: apt-get install nodejs npm"
