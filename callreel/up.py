@@ -111,6 +111,7 @@ def programs(choices: Choices, env: Mapping[str, str], sockets: list[socket.sock
                 # Chunks come every few seconds: a connection that is closed in between costs a handshake each time.
                 *("--timeout-keep-alive", "30"),
                 *("--timeout-graceful-shutdown", "2"),
+                *("--ws-max-size", "262144"),  # a frame is read before its sender is known
                 *tls,
             ],
             env=env,

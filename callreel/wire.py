@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,11 @@ def instant(at_ms: int | None) -> str | None:
     if at_ms is None:
         return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def text(value: Json) -> str:
+    """As it goes over the wire."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def short(recording: Recording, status: str | None = None) -> Json:

@@ -43,6 +43,7 @@ from .control import ControlCalls
 from .cors import Cors
 from .doors import Door, Free, guarded
 from .errors import on_callreel_error, on_exception, on_http_exception
+from .event_socket import EventSocket
 from .events import EventCalls, Wakes
 from .files import FileCalls
 from .health import HealthCalls
@@ -189,6 +190,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
         call("GET",  f"{_CALL}/participants",           rooms.participants, HOSTS),
         call("DELETE", f"{_CALL}/participants/{{participantId}}", rooms.remove, HOSTS),
         call("GET",  f"{_CALL}/events",                 events.events,   EVERYBODY, token_in_query=True),
+        WebSocketRoute(f"{_CALL}/events",               EventSocket(shell, events).connect),
         free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file, watchers(shell.settings)),  # or by signature
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,15 +22,10 @@ _BY_STATUS: dict[int, type[CallreelError]] = {
 }
 
 
-def problem(error: CallreelError, headers: dict[str, str] | None = None) -> Response:
-    extra = dict(error.extra)
-    sent = dict(headers or {})
-    if error.status in (429, 503, 507):
-        sent["Retry-After"] = str(extra.pop("retryAfterS", _RETRY_AFTER_S))
-    if error.status == 401:
-        sent["WWW-Authenticate"] = "Bearer"
-    body = {
-        **extra,
+def document(error: CallreelError) -> dict[str, Any]:
+    """The problem document of a refusal."""
+    return {
+        **{name: value for name, value in error.extra.items() if name != "retryAfterS"},
         "type": f"urn:callreel:error:{error.code}",
         "title": error.title,
         "status": error.status,
@@ -37,9 +34,17 @@ def problem(error: CallreelError, headers: dict[str, str] | None = None) -> Resp
         "code": error.code,
         "retryable": error.retryable,
     }
+
+
+def problem(error: CallreelError, headers: dict[str, str] | None = None) -> Response:
+    sent = dict(headers or {})
+    if error.status in (429, 503, 507):
+        sent["Retry-After"] = str(error.extra.get("retryAfterS", _RETRY_AFTER_S))
+    if error.status == 401:
+        sent["WWW-Authenticate"] = "Bearer"
     # a refusal is true for this moment only
     sent["Cache-Control"] = "no-store"
-    return JSONResponse(body, error.status, sent, media_type="application/problem+json")
+    return JSONResponse(document(error), error.status, sent, media_type="application/problem+json")
 
 
 async def on_callreel_error(request: Request, error: Exception) -> Response:

@@ -1,18 +1,18 @@
-"""Events of a call as Server-Sent Events (HTML Standard, 9.2). Folded from journals; Redis only says when to look.
+"""Events of a call, and Server-Sent Events as one way to carry them (HTML Standard, 9.2); `event_socket` is the other.
 
-Whoever comes back names the last event it saw and gets what came since; whoever comes anew gets a snapshot first.
+Folded from journals; Redis only says when to look. Whoever comes back names the last event it saw and gets what came
+since; whoever comes anew gets a snapshot first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 import redis.asyncio
 from redis import RedisError
@@ -29,6 +29,7 @@ from .shell import Shell
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0  #: the contract's; proxies close what is silent for 30 to 60 s
+HEARTBEAT: wire.Json = {"type": "heartbeat"}
 _BLIND_S = 1.0  #: how often to look where Redis cannot wake us
 
 _FOLLOWED = 8  #: recordings of a call, counted from the newest: the running one, and those whose films are being made
@@ -95,14 +96,16 @@ class EventCalls:
         kind = "text/event-stream"
         if request.method == "HEAD":
             return Response(None, 200, headers, media_type=kind)
-        follower = Follower(self._shell, request.path_params["callId"], caller)
-        return StreamingResponse(self._stream(follower, request.headers.get("last-event-id", "")), 200, headers, kind)
+        told = self.follow(request.path_params["callId"], caller, request.headers.get("last-event-id", ""))
+        return StreamingResponse(_stream(told), 200, headers, kind)
 
-    async def _stream(self, follower: Follower, last_event_id: str) -> AsyncIterator[str]:
+    async def follow(self, call_id: str, caller: Caller, last_event_id: str) -> AsyncGenerator[list[wire.Json]]:
+        """What is to be told, until the server ends: at once what comes first, which may be nothing; then what happens,
+        or `HEARTBEAT`. Whoever takes it slowly is told later, and nothing piles up meanwhile."""
         run = self._shell.pools.control.run
-        with self._wakes.following(follower.call_id) as woken:  # before the first look, so that nothing falls between
-            for text in await run(follower.begin, last_event_id):
-                yield text
+        follower = Follower(self._shell, call_id, caller)
+        with self._wakes.following(call_id) as woken:  # before the first look, so that nothing falls between
+            yield await run(follower.begin, last_event_id)
             due_s = time.monotonic() + HEARTBEAT_S
             while not self._shell.closing.is_set():
                 wait_s = min(self._wakes.longest_wait_s, max(0.0, due_s - time.monotonic()))
@@ -110,11 +113,8 @@ class EventCalls:
                     await asyncio.wait_for(woken.wait(), wait_s)
                 woken.clear()
                 news = await run(follower.news)
-                for text in news:
-                    yield text
                 if news or time.monotonic() >= due_s:
-                    if not news:
-                        yield ": heartbeat\n\n"
+                    yield news or [HEARTBEAT]
                     due_s = time.monotonic() + HEARTBEAT_S
 
 
@@ -128,7 +128,7 @@ class Follower:
         self._facts: dict[str, int] = {}  #: recording → facts looked at
         self._told: dict[str, int] = {}  #: recording → events told
 
-    def begin(self, last_event_id: str) -> list[str]:
+    def begin(self, last_event_id: str) -> list[wire.Json]:
         """What comes first: a snapshot, or what happened since that event."""
         match = _EVENT_ID.match(last_event_id)
         if match is None or match[1] not in (ids := self._recordings()):
@@ -142,19 +142,19 @@ class Follower:
             self._told[recording_id] = earlier
         return self.news()
 
-    def news(self) -> list[str]:
-        """Everything that was not told yet, as it goes over the wire."""
+    def news(self) -> list[wire.Json]:
+        """Everything that was not told yet."""
         told = []
         for recording_id in self._recordings():
             if len(self._shell.journals.facts(recording_id)) == self._facts.get(recording_id):
                 continue
             self._facts[recording_id] = len(self._shell.journals.facts(recording_id))
             events = self._events(recording_id)
-            told += [self._text(event) for event in events[self._told.get(recording_id, 0) :]]
+            told += [self._told_as(event) for event in events[self._told.get(recording_id, 0) :]]
             self._told[recording_id] = len(events)
         return told
 
-    def _snapshot(self) -> str:
+    def _snapshot(self) -> wire.Json:
         newest: wire.Json | None = None
         last_id = ""
         for recording_id in self._recordings():
@@ -163,7 +163,7 @@ class Follower:
             state = self._shell.journals.state(recording_id)
             newest = self._shell.describe(state, self._caller) if state.status != Status.DELETED else None
             last_id = events[-1].id
-        return _frame({"type": "snapshot", "data": newest}, last_id)
+        return {**({"id": last_id} if last_id else {}), "type": "snapshot", "data": newest}
 
     def _recordings(self) -> list[str]:
         """The newest recordings of the call that have begun, oldest first."""
@@ -173,11 +173,19 @@ class Follower:
     def _events(self, recording_id: str) -> list[Event]:
         return fold_events(recording_id, self._shell.journals.facts(recording_id))
 
-    def _text(self, event: Event) -> str:
-        return _frame(wire.event(event, lambda state: self._shell.describe(state, self._caller)), event.id)
+    def _told_as(self, event: Event) -> wire.Json:
+        return wire.event(event, lambda state: self._shell.describe(state, self._caller))
 
 
-def _frame(data: wire.Json, event_id: str) -> str:
-    """JSON has no raw line breaks, so one `data` line holds it."""
-    head = f"id: {event_id}\n" if event_id else ""
-    return f"{head}data: {json.dumps(data, separators=(',', ':'), ensure_ascii=False)}\n\n"
+async def _stream(told: AsyncIterator[list[wire.Json]]) -> AsyncIterator[str]:
+    async for messages in told:
+        for message in messages:
+            yield _frame(message)
+
+
+def _frame(message: wire.Json) -> str:
+    """JSON has no raw line breaks, so one `data` line holds it. A heartbeat is a comment."""
+    if message is HEARTBEAT:
+        return ": heartbeat\n\n"
+    head = f"id: {message['id']}\n" if "id" in message else ""
+    return f"{head}data: {wire.text(message)}\n\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,5 +118,5 @@ class Shell:
 
 
 def success(data: Any, status: int = 200) -> Response:
-    body = json.dumps({"success": True, "data": data}, separators=(",", ":"), ensure_ascii=False)
+    body = wire.text({"success": True, "data": data})
     return Response(body, status, {"Cache-Control": "no-store"}, media_type="application/json")

@@ -11,7 +11,6 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,7 @@ from callreel.tokens import Caller, make_token
 from .auth import Auth
 from .bodies import read_json
 from .shell import success
+from .sockets import close, first_of
 
 _HELLO_WITHIN_S = 10.0  #: a browser sends its token at once; who does not is no browser
 _FRAME_CHARS = 64 * 1024  #: a session description with many candidates has some 10 kB
@@ -97,9 +97,9 @@ class Signal:
             finally:
                 await self._leave(seat)
         except CallreelError as error:
-            await _close(socket, _CLOSE_UNAUTHORIZED, error.code)
+            await close(socket, _CLOSE_UNAUTHORIZED, error.code)
         except RedisError:
-            await _close(socket, _CLOSE_UNAVAILABLE, "unavailable")
+            await close(socket, _CLOSE_UNAVAILABLE, "unavailable")
         except WebSocketDisconnect:
             pass  # a window was closed: what windows do
 
@@ -139,7 +139,7 @@ class Signal:
             await channel.subscribe(keys.signal_channel(seat.call_id))
             await socket.send_json({"type": "welcome", "from": seat.who})
             await self._say(seat, {"type": "joined"})
-            await _first_of(self._speak(socket, seat), self._hear(socket, seat, channel), self._stay(seat))
+            await first_of(self._speak(socket, seat), self._hear(socket, seat, channel), self._stay(seat))
 
     async def _speak(self, socket: WebSocket, seat: Seat) -> None:
         while True:
@@ -174,24 +174,6 @@ class Signal:
 
     async def _say(self, seat: Seat, said: dict[str, Any]) -> None:
         await self._redis.publish(keys.signal_channel(seat.call_id), json.dumps({**said, "from": seat.who}))
-
-
-async def _first_of(*work: Coroutine[Any, Any, None]) -> None:
-    """Until one of them ends; its exception is ours."""
-    tasks = [asyncio.create_task(item) for item in work]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may be closed already
-        await socket.close(code, reason)
 
 
 async def _name(request: Request) -> str:

@@ -121,10 +121,17 @@ def test_a_window_that_went_away_offline_sends_the_rest_when_it_is_opened_again(
     link = f"{stack.url}/#call={call}&token={stack.token('host', call, 'host')}"
     with launch(playwright, chromium, ADA, tmp_path) as browser:
         context = browser.new_context()
+        sockets: list[str] = []
+        requests: list[str] = []
+        context.on("page", lambda page: page.on("websocket", lambda socket: sockets.append(socket.url)))
+        context.on("request", lambda request: requests.append(request.url))
         page = enter(context, link, ADA.name)
         page.click("#record")
         page.wait_for_selector("#rec:not([hidden])")
         time.sleep(3)
+        events = f"/video-calls/{call}/events"
+        assert any(url.endswith(events) for url in sockets), "events come by a WebSocket"
+        assert not any(url.endswith(events) for url in requests), "which takes no connection from the uploads"
         context.set_offline(True)
         time.sleep(6)
         assert "to send" in page.inner_text(".tile.mine")

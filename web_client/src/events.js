@@ -1,13 +1,13 @@
 /**
- * The call's events, followed for as long as somebody wants them. Server-Sent Events read by `fetch`, so that an
- * expired token can be replaced and a silent connection noticed.
+ * The call's events, followed for as long as somebody wants them: over a WebSocket, and where none gets through as
+ * Server-Sent Events, read by `fetch` so that an expired token can be replaced and a silent connection noticed.
  */
+
+import { CallreelError, SILENT_MS } from "./protocol.js";
 
 /** @typedef {import("./protocol.js").Api} Api */
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */
 
-/** The server sends a heartbeat every 15 s; two missed ones mean that the connection is dead. */
-const SILENT_MS = 35_000;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 /** A connection that held this long was a good one: the next failure counts as the first. */
@@ -49,7 +49,7 @@ export class EventStreamDecoder {
 
 /**
  * Hands every event to `onEvent` until `signal` ends it. Reconnects without end, from where it was.
- * @param {Pick<Api, "events">} api
+ * @param {Pick<Api, "events" | "eventFrames" | "hasSockets">} api
  * @param {{ signal: AbortSignal, onEvent: (event: CallEvent) => void, onConnection?: (state: { online: boolean, error?: unknown }) => void }} options
  */
 export async function follow(api, { signal, onEvent, onConnection }) {
@@ -61,16 +61,9 @@ export async function follow(api, { signal, onEvent, onConnection }) {
     signal.addEventListener("abort", abort, { once: true });
     const openedMs = performance.now();
     try {
-      const stream = await api.events(lastEventId, connection.signal);
-      onConnection?.({ online: true });
-      const decoder = new EventStreamDecoder();
-      decoder.lastEventId = lastEventId;
-      for await (const text of texts(stream, connection)) {
-        for (const message of decoder.feed(text)) {
-          lastEventId = message.id;
-          const event = parsed(message.data);
-          if (event) onEvent(event);
-        }
+      for await (const event of messages(api, lastEventId, connection, () => onConnection?.({ online: true }))) {
+        lastEventId = event.id ?? lastEventId;
+        onEvent(event);
       }
     } catch (error) {
       if (!signal.aborted) onConnection?.({ online: false, error });
@@ -80,6 +73,36 @@ export async function follow(api, { signal, onEvent, onConnection }) {
     }
     if (performance.now() - openedMs > GOOD_MS) failures = 0;
     if (!signal.aborted) await pause(Math.random() * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures++), signal);
+  }
+}
+
+/**
+ * The events of one connection. Every one tries the WebSocket first: what was in its way may be gone.
+ * @param {Pick<Api, "events" | "eventFrames" | "hasSockets">} api @param {string} lastEventId @param {AbortController} connection @param {() => void} onOpen
+ * @returns {AsyncGenerator<CallEvent>}
+ */
+async function* messages(api, lastEventId, connection, onOpen) {
+  let heard = false;
+  if (api.hasSockets) {
+    try {
+      for await (const frame of api.eventFrames(lastEventId, connection.signal)) {
+        if (!heard) onOpen();
+        heard = true;
+        if (frame.type !== "heartbeat") yield frame;
+      }
+      return;
+    } catch (error) {
+      if (heard || (error instanceof CallreelError && error.code !== "network")) throw error;
+    }
+  }
+  const stream = await api.events(lastEventId, connection.signal);
+  onOpen();
+  const decoder = new EventStreamDecoder();
+  for await (const text of texts(stream, connection)) {
+    for (const { data, id } of decoder.feed(text)) {
+      const event = parsed(data);
+      if (event) yield { ...(id && { id }), ...event };
+    }
   }
 }
 

@@ -1,7 +1,9 @@
 /**
  * The wire contract, as the browser speaks it: addresses, headers, JSON shapes. Twin of `docs/protocol.md`.
- * The one rule: nothing else in this library calls `fetch`.
+ * The one rule: nothing else in this library calls `fetch`, or opens a WebSocket.
  */
+
+import { frames } from "./socket.js";
 
 /** @typedef {"camera" | "microphone" | "screen" | "other"} Source */
 /** @typedef {"audio" | "video" | "av"} Kind */
@@ -46,6 +48,10 @@
 
 /** Small JSON answers come in milliseconds; a request that is silent this long is lost. */
 const CONTROL_TIMEOUT_MS = 15_000;
+/** The server sends a heartbeat every 15 s; two missed ones mean that the connection is dead. */
+export const SILENT_MS = 35_000;
+/** The first frame of an event socket comes at once. Without it, what lies between does not know WebSockets. */
+const FIRST_FRAME_MS = 8_000;
 
 /** A refusal, or that no answer came. `retryable` tells whether the same request may succeed later. */
 export class CallreelError extends Error {
@@ -148,13 +154,18 @@ export class Api {
   #callId;
   #credentials;
   #fetch;
+  #WebSocket;
 
-  /** @param {{ endpoint?: string, callId: string, token: Token, fetch?: typeof globalThis.fetch }} options */
-  constructor({ endpoint = "", callId, token, fetch = globalThis.fetch }) {
+  /**
+   * Who brings a `fetch` of its own, for it goes another way, has to bring a `WebSocket` that goes it too, or has none.
+   * @param {{ endpoint?: string, callId: string, token: Token, fetch?: typeof globalThis.fetch, WebSocket?: typeof globalThis.WebSocket | null }} options
+   */
+  constructor({ endpoint = "", callId, token, fetch = globalThis.fetch, WebSocket = fetch === globalThis.fetch ? globalThis.WebSocket : null }) {
     this.#base = (endpoint || globalThis.location?.origin || "").replace(/\/+$/, "");
     this.#callId = callId;
     this.#credentials = new Credentials(token);
     this.#fetch = fetch;
+    this.#WebSocket = WebSocket;
   }
 
   get endpoint() {
@@ -163,6 +174,11 @@ export class Api {
 
   get callId() {
     return this.#callId;
+  }
+
+  /** Whether there is a WebSocket to try. */
+  get hasSockets() {
+    return Boolean(this.#WebSocket);
   }
 
   /** The participant that the token speaks for; "" where it does not tell (only the server checks it). */
@@ -265,6 +281,34 @@ export class Api {
     return response.body;
   }
 
+  /**
+   * The same events over a WebSocket, heartbeats among them. A browser holds six HTTP/1.1 connections to a server for all
+   * its windows; this takes none of them from the uploads. Ends only by `signal`; else throws.
+   * @param {string} lastEventId
+   * @param {AbortSignal} signal
+   * @returns {AsyncGenerator<CallEvent>}
+   */
+  async *eventFrames(lastEventId, signal) {
+    const lost = (/** @type {unknown} */ cause) => new CallreelError("network", "The event socket was lost.", { retryable: true, cause });
+    const hello = JSON.stringify({ token: await this.#credentials.get(), ...(lastEventId && { after: lastEventId }) });
+    let socket;
+    try {
+      if (!this.#WebSocket) throw new TypeError("there are no WebSockets here");
+      socket = new this.#WebSocket(this.#url("events").replace(/^http/, "ws"));
+    } catch (cause) {
+      throw lost(cause);
+    }
+    for await (const text of frames(socket, hello, { signal, firstMs: FIRST_FRAME_MS, silentMs: SILENT_MS })) {
+      const frame = JSON.parse(text);
+      if (frame.success === false) {
+        if (frame.status === 401) this.#credentials.forget();
+        throw refused(frame, frame.status, this.#credentials.renewable);
+      }
+      yield frame;
+    }
+    if (!signal.aborted) throw lost("it was closed, or silent");
+  }
+
   /** @param {string} rest */
   #url(rest) {
     return `${this.#base}/video-calls/${encodeURIComponent(this.#callId)}/${rest}`;
@@ -343,7 +387,11 @@ async function refusal(response, renewable) {
   } catch {
     // not JSON: somebody between the server and us has answered
   }
-  const { status } = response;
+  return refused(problem, response.status, renewable, retryAfterMs(response.headers.get("Retry-After")));
+}
+
+/** @param {Record<string, any>} problem @param {number} status @param {boolean} renewable @param {number} [afterMs] */
+function refused(problem, status, renewable, afterMs = 0) {
   const fromServer = typeof problem.code === "string";
   let retryable = status === 408 || status === 425 || status === 429 || status >= 500;
   if (fromServer && typeof problem.retryable === "boolean") retryable = problem.retryable;
@@ -351,7 +399,7 @@ async function refusal(response, renewable) {
   return new CallreelError(fromServer ? problem.code : `http_${status}`, problem.detail ?? problem.title ?? `HTTP ${status}`, {
     status,
     retryable,
-    retryAfterMs: retryAfterMs(response.headers.get("Retry-After")),
+    retryAfterMs: afterMs,
     fromServer,
     problem,
   });

@@ -26,6 +26,7 @@ import { Uploader } from "./uploader.js";
  * @property {string} callId
  * @property {Token} token a function is asked again when the server no longer takes what it gave
  * @property {typeof globalThis.fetch} [fetch]
+ * @property {typeof globalThis.WebSocket | null} [WebSocket] null: events come by `fetch` alone
  */
 /**
  * @typedef {CallOptions & RecorderOptions & {
