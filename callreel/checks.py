@@ -55,6 +55,8 @@ _SYSTEM = {
 _PREFIX = "CALLREEL_"
 _LIKE = 0.8  #: names as like as that are one name and a slip of the hand
 
+_SHORTEST_TOKEN = 16
+
 Check = Callable[[Settings], Iterator[str]]
 
 
@@ -96,6 +98,14 @@ def unknown_names(environ: Mapping[str, str]) -> dict[str, str]:
             like = difflib.get_close_matches(word, known, 1, _LIKE)
             found[name] = _PREFIX + like[0] if like else ""
     return found
+
+
+def _metrics_token(settings: Settings) -> Iterator[str]:
+    if settings.metrics_token and len(settings.metrics_token) < _SHORTEST_TOKEN:
+        yield (
+            f"CALLREEL_METRICS_TOKEN must have at least {_SHORTEST_TOKEN} characters; got "
+            f"{len(settings.metrics_token)}. `openssl rand -base64 24` makes a good one"
+        )
 
 
 def _secret(settings: Settings) -> Iterator[str]:
@@ -220,4 +230,4 @@ def _sizes(settings: Settings) -> Iterator[str]:
 
 
 #: Every question that is asked. The order is that of the sentences.
-CHECKS: tuple[Check, ...] = (_secret, _redis, _storage, _public_url, _origins, _times, _sizes)
+CHECKS: tuple[Check, ...] = (_secret, _metrics_token, _redis, _storage, _public_url, _origins, _times, _sizes)

@@ -17,14 +17,14 @@ from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
-from . import keys
+from . import keys, metrics
 from .control import now_ms
 from .errors import Unavailable
 from .failpoints import failpoint
 from .have import Range, SegmentHave, TrackHave
 from .journal import Fact
 from .model import Recording
-from .states import FINAL, Status
+from .states import FINAL, TRANSITIONS, Status
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +49,18 @@ class OpenRecording:
     chunks: int  #: how many were registered; moves with every new one
 
 
-def connect(url: str) -> redis.Redis:
-    """A client as every process here uses it: two attempts, and no waiting for a server that does not answer."""
+def connect(url: str, *, timeout_s: float = 5, attempts: int = 2) -> redis.Redis:
+    """A client as every process here uses it: no waiting for a server that does not answer.
+
+    The second attempt is for a connection closed while idle; any more is the caller's own retry.
+    """
     return redis.Redis.from_url(
         url,
         protocol=2,  # measured: half the time of RESP3 in the client, and nothing here needs RESP3
         decode_responses=True,
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        retry=Retry(NoBackoff(), 1),  # for a connection closed while idle; any more is the caller's own retry
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(timeout_s, 2),
+        retry=Retry(NoBackoff(), attempts - 1),
     )
 
 
@@ -85,6 +88,8 @@ class Index:
 
     def noted(self, recording: Recording, fact: Fact | None) -> None:
         """A fact was written; may be told twice. Never fails: what cannot be noted now is owed."""
+        if fact is not None:
+            _count(recording, fact)
         try:
             self.note(recording)
         except Unavailable as error:
@@ -177,6 +182,16 @@ class Index:
     def ready(self) -> bool:
         """Is the index there and filled? Raises `Unavailable`."""
         return bool(ask(lambda: self.redis.exists(keys.EPOCH)))
+
+
+def _count(recording: Recording, fact: Fact) -> None:
+    """Steps of recordings, and what their films lack when they are there."""
+    if fact.type == "started" or fact.type in TRANSITIONS:
+        cause = fact.data.get("reason") or fact.data.get("code") or ""
+        metrics.TRANSITIONS.labels(str(recording.status), str(cause)[:40]).inc()
+    if fact.type == "completed":
+        for gap in recording.gaps:
+            metrics.GAPS.labels(str(gap.get("reason", ""))).inc()
 
 
 def _open(recording_id: str, facts: dict[str, str]) -> OpenRecording:

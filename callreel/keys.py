@@ -195,6 +195,9 @@ def artifact(recording_id: str, name: str, sha256: str) -> str:
 
 # ── Redis ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 INDEX_PREFIX = "callreel:"
+METRICS = "callreel:metrics"  #: counts of all processes together, see `callreel.metrics`
+SWEEP_LEASE = "callreel:sweep:lease"  #: held by the sweeper that leads
+PROBE = "callreel:probe"  #: written by who asks whether the index takes anything
 EPOCH = "callreel:epoch"  #: absent means that the index was flushed
 INDEX_SERVER = "callreel:index:server"  #: which run of the server was filled; another one may have lost the last second
 INDEX_LOCK = "callreel:rebuilding"  #: held by the one process that fills the index

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 
-from . import journal, keys
+from . import journal, keys, metrics
 from .errors import PermanentError
 from .failpoints import failpoint
 from .have import of_recording
@@ -80,6 +80,7 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
         epoch = time.time_ns() // 1_000_000
         ask(lambda: client.mset({keys.INDEX_SERVER: run_id, keys.EPOCH: epoch}))
         failpoint("rebuild.ended")
+        metrics.REBUILDS.inc()
         log.info("index: made anew of %d recordings in %.2f s", count, time.monotonic() - began)
         return True
     finally:

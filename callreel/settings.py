@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Threads of a window's encoder and of each decoder, and cores it runs on."
     )
     render_timeout_s: int = Field(600, ge=10, le=86400, description="After this one window's ffmpeg is killed.")
+    metrics_token: str = Field(
+        "", description="Opens `/metrics`, at least 16 characters; without it only a service's token for `*` does."
+    )
     access_log: str = Field(
         "off", min_length=1, description="Where it is written who did what to a recording: a file, `stdout` or `off`."
     )

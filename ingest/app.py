@@ -29,6 +29,7 @@ from callreel.control import Control
 from callreel.errors import CallreelError, Unavailable
 from callreel.index import Index, IndexLost, connect
 from callreel.logs import configure_logs
+from callreel.metrics import REFUSALS
 from callreel.queue import Queue
 from callreel.settings import Settings
 from callreel.slots import Limits, Slots
@@ -37,7 +38,7 @@ from callreel.storage.local import LocalStorage
 
 from . import pages
 from .access import AccessLog
-from .auth import EVERYBODY, HOSTS, UPLOADERS, Auth, Roles, watchers
+from .auth import EVERYBODY, HOSTS, SERVICES, UPLOADERS, Auth, Roles, watchers
 from .bodies import Disk
 from .control import ControlCalls
 from .cors import Cors
@@ -48,12 +49,13 @@ from .events import EventCalls, Wakes
 from .files import FileCalls
 from .health import HealthCalls
 from .journals import Journals
+from .metrics import MetricCalls
 from .observed import Observed
 from .rooms import FactCalls, RoomCalls
 from .shell import Jobs, Shell
 from .signal import Signal
 from .tracks import TrackCalls
-from .uploads import ChunkDoor
+from .uploads import ChunkDoor, count_refused
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +111,9 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
         ),
     )
     wakes, signalling, chunks = Wakes(settings.redis_url), Signal(settings), ChunkDoor(shell)
+    metrics = MetricCalls(shell)
     app = Starlette(
-        routes=routes(shell, chunks, wakes, signalling),
+        routes=routes(shell, chunks, wakes, signalling, metrics),
         middleware=[
             Middleware(
                 Observed,
@@ -119,7 +122,7 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
             ),
             Middleware(Express, chunks=chunks, refuse=_noticing(shell)),
         ],
-        lifespan=lambda app: _lifespan(shell, wakes, signalling),
+        lifespan=lambda app: _lifespan(shell, wakes, signalling, metrics),
         exception_handlers={
             CallreelError: _noticing(shell),
             HTTPException: on_http_exception,
@@ -155,11 +158,12 @@ class Express:
         try:
             await self._chunks(scope, receive, send)
         except CallreelError as error:  # the door answers last, so nothing has been said yet
+            count_refused(error)
             response = await self._refuse(Request(scope), error)
             await response(scope, receive, send)
 
 
-def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) -> list[BaseRoute]:
+def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, metrics: MetricCalls) -> list[BaseRoute]:
     """Every address of the contract, and those of the call page."""
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
@@ -195,6 +199,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal) ->
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),
         free("GET",  "/readyz",                         health.ready),
+        free("GET",  "/metrics",                        metrics.metrics, SERVICES),  # of `*`, or by a token of its own
         call("POST", f"{_CALL}/invite",                 signalling.invite, HOSTS),
         WebSocketRoute(f"{_CALL}/signal",               signalling.connect),
         Mount("/client", pages.library()),
@@ -207,6 +212,8 @@ def _noticing(shell: Shell) -> Refuse:
     """Refusals, and an eye on the one that says the index is gone."""
 
     async def handle(request: Request, error: Exception) -> Response:
+        assert isinstance(error, CallreelError)
+        REFUSALS.labels(error.code).inc()
         if isinstance(error, IndexLost):
             shell.index_lost.set()
         return await on_callreel_error(request, error)
@@ -215,11 +222,11 @@ def _noticing(shell: Shell) -> Refuse:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(shell: Shell, wakes: Wakes, signalling: Signal) -> AsyncIterator[None]:
+async def _lifespan(shell: Shell, wakes: Wakes, signalling: Signal, metrics: MetricCalls) -> AsyncIterator[None]:
     await _look_after_index(shell)
     await shell.pools.control.run(shell.index.warn_if_forgetful)
     _let_go_on_signal(shell, wakes)
-    tasks = [asyncio.create_task(_keep_index(shell)), asyncio.create_task(wakes.run())]
+    tasks = [asyncio.create_task(work) for work in (_keep_index(shell), wakes.run(), metrics.share())]
     try:
         yield
     finally:
@@ -229,6 +236,7 @@ async def _lifespan(shell: Shell, wakes: Wakes, signalling: Signal) -> AsyncIter
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await signalling.close()
+        await shell.pools.probes.run(metrics.push)
         shell.pools.close()
 
 

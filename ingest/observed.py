@@ -1,4 +1,5 @@
-"""What is noted of every request, around all of its way: ids for the log lines, and a line in the access log.
+"""What is noted of every request, around all of its way: ids for the log lines, counts, and a line in the
+access log.
 
 Chunks pass by as they are: they are far more than everything else together, and their door knows them better.
 """
@@ -8,11 +9,14 @@ from __future__ import annotations
 import json
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from callreel.metrics import REQUEST_S, REQUESTS
 
 from .access import AccessLog, action_of, line_of
 from .doors import route_of
@@ -36,11 +40,12 @@ class Observed:
         if scope["type"] != "http" or is_chunk(scope):
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, self._write(scope, request_id))
+        answer = _Answer(scope, send, self._write(scope, request_id))
         try:
             await self._app(scope, receive, answer.send)
         except Exception:  # becomes a 500 further out, where nobody knows the route any more
             if answer.status == 0:
+                answer.count(500)
                 await answer.note(500, {"code": "internal_error"})
             raise
 
@@ -59,8 +64,10 @@ class Observed:
 class _Answer:
     """An answer on its way out. What has a line in the access log is not said before that is written."""
 
-    def __init__(self, send: Send, note: Callable[[int, dict[str, Any]], Awaitable[None]] | None) -> None:
+    def __init__(self, scope: Scope, send: Send, note: Callable[[int, dict[str, Any]], Awaitable[None]] | None) -> None:
         self.status = 0
+        self._scope = scope
+        self._begun_s = time.monotonic()
         self._send = send
         self._note = note
         self._start: Message | None = None
@@ -69,6 +76,7 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.count(self.status)
             if self._note is None:
                 await self._send(message)
             elif any(name == b"content-type" and b"json" in value for name, value in message["headers"]):
@@ -84,6 +92,11 @@ class _Answer:
                 await self._send({"type": "http.response.body", "body": self._body})
         else:
             await self._send(message)
+
+    def count(self, status: int) -> None:
+        route = route_of(self._scope) or "other"
+        REQUESTS.labels(route, self._scope["method"] if route != "other" else "", str(status)).inc()
+        REQUEST_S.labels(route).observe(time.monotonic() - self._begun_s)
 
     async def note(self, status: int, said: dict[str, Any]) -> None:
         if self._note is not None:

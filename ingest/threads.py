@@ -1,4 +1,4 @@
-"""Threads for what blocks, in pools that cannot starve each other: uploads, control, files.
+"""Threads for what blocks, in pools that cannot starve each other: uploads, control, files, probes.
 
 All of `callreel` is synchronous, for a disk is; a request comes here once, does all its blocking, and goes back.
 """
@@ -36,7 +36,8 @@ class Pools:
         self.uploads = Pool("uploads", 16)
         self.control = Pool("control", 16)
         self.files = Pool("files", 16)
+        self.probes = Pool("probes", 4)
 
     def close(self) -> None:
-        for pool in (self.uploads, self.control, self.files):
+        for pool in (self.uploads, self.control, self.files, self.probes):
             pool.close()

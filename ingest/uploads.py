@@ -12,9 +12,11 @@ import time
 from starlette.types import Receive, Scope, Send
 
 from callreel.control import now_ms
-from callreel.errors import ChunkTooLarge, LengthRequired, MalformedChunk, RequestTimeout
+from callreel.errors import CallreelError, ChunkConflict, ChunkTooLarge, LengthRequired, MalformedChunk, RequestTimeout
 from callreel.failpoints import failpoint
+from callreel.metrics import CHUNK_ACK_S, CHUNK_BYTES, CHUNKS, CLIENT_LAG_S, LATE_CHUNKS
 from callreel.slots import Committed
+from callreel.states import ACTIVE
 
 from .auth import UPLOADERS, check_may, check_path
 from .bodies import SILENCE_S, Body, Memory
@@ -42,6 +44,7 @@ class ChunkDoor:
         self._store = ChunkStore(shell)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun_s = time.monotonic()
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         params = scope["path_params"]
         caller = self._shell.auth.bearer(headers.get(b"authorization", ""))
@@ -73,6 +76,7 @@ class ChunkDoor:
             body.discard()
         failpoint("ack.answer")
         await _answer(send, facts, new, here)
+        _count(facts, size_bytes if new else 0, here, time.monotonic() - begun_s)
 
     def _open(self, headers: dict[bytes, str]) -> tuple[RawChunk | ChunkForm, int]:
         """What can be known without the body. Raises `LengthRequired`, `MalformedChunk`, `ChunkTooLarge`."""
@@ -98,6 +102,28 @@ class ChunkDoor:
         owner = await self._shell.pools.uploads.run(self._shell.slots.admit, *key)
         self._admitted.put(key, (owner, time.monotonic() + _ADMITTED_S))
         return owner
+
+
+_STORED, _DUPLICATE = CHUNKS.labels("stored", ""), CHUNKS.labels("duplicate", "")
+
+
+def _count(facts: ChunkFacts, stored_bytes: int, here: Committed, took_s: float) -> None:
+    """A chunk that was acknowledged; no bytes: it was here already."""
+    CHUNK_ACK_S.observe(took_s)
+    if not stored_bytes:
+        _DUPLICATE.inc()
+        return
+    _STORED.inc()
+    CHUNK_BYTES.inc(stored_bytes)
+    if here.status not in ACTIVE:
+        LATE_CHUNKS.inc()
+    if facts.at_ms is not None and facts.offset_ms is not None:
+        CLIENT_LAG_S.observe(max(0.0, (now_ms() - facts.at_ms - facts.offset_ms) / 1000))
+
+
+def count_refused(error: CallreelError) -> None:
+    """A chunk that was not taken."""
+    CHUNKS.labels("conflict" if isinstance(error, ChunkConflict) else "rejected", error.code).inc()
 
 
 async def _receive(receive: Receive, sent: RawChunk | ChunkForm, body: Body, size_bytes: int) -> None:

@@ -56,7 +56,9 @@ def test_what_is_imported_is_a_declared_dependency() -> None:
     providers = metadata.packages_distributions()
     for path in MODULES:
         for name in imported(path) - set(sys.stdlib_module_names) - set(PACKAGES):
-            assert {provider.lower() for provider in providers.get(name, [])} & declared, f"{path} imports {name}"
+            assert {provider.lower().replace("_", "-") for provider in providers.get(name, [])} & declared, (
+                f"{path} imports {name}"
+            )
 
 
 def test_only_one_module_of_the_workers_starts_processes() -> None:

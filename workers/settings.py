@@ -6,21 +6,26 @@ quietly. Hence the rule of this file: whoever starts one otherwise is told how.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import resource
 import sys
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import rq
 import structlog
+from redis import RedisError
 from redis.client import Pipeline
+from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue as RqQueue
 from rq.serializers import JSONSerializer, resolve_serializer
 
-from callreel import abilities, failpoints, queue
+from callreel import abilities, failpoints, metrics, queue
 from callreel.checks import start_settings, start_storage
 from callreel.errors import CallreelError, InvalidSettings
 from callreel.lifeline import die_with
@@ -108,9 +113,32 @@ class Worker(rq.Worker):
         super().heartbeat(timeout, pipeline)
         abilities.tell(self.connection if pipeline is None else pipeline, self.codecs)
 
+    def perform_job(self, job: Job, queue: RqQueue, execution: Execution) -> bool:
+        kind, begun_s = _kind(job), time.monotonic()
+        if job.enqueued_at is not None:
+            metrics.JOB_WAIT_S.labels(kind).observe((datetime.now(UTC) - job.enqueued_at).total_seconds())
+        done = bool(super().perform_job(job, queue, execution))
+        metrics.JOB_S.labels(kind).observe(time.monotonic() - begun_s)
+        self._tell(kind, "ok" if done else "failed")
+        return done
+
+    def handle_work_horse_killed(self, job: Job, *how: Any) -> None:
+        super().handle_work_horse_killed(job, *how)  # type: ignore[no-untyped-call]  # RQ gives it no types
+        self._tell(_kind(job), "killed")
+
+    def _tell(self, kind: str, result: str) -> None:
+        """At once: a horse ends with its job, and what forks one must not hand on counts of its own."""
+        metrics.JOBS.labels(kind, result).inc()
+        with contextlib.suppress(RedisError):
+            metrics.push(self.connection)
+
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """How long a job is believed to run after its last heartbeat; RQ's own answer is a minute more."""
         return queue.LEASE_S
+
+
+def _kind(job: Job) -> str:
+    return str(job.func_name).rpartition(".")[2]
 
 
 def require_worker() -> None:

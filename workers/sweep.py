@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import structlog
 from redis import RedisError
 
-from callreel import failpoints, journal, keys, rebuild, rooms
+from callreel import failpoints, journal, keys, metrics, rebuild, rooms
 from callreel.checks import start_settings, start_storage
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
@@ -47,7 +47,6 @@ _LITTER_S = 6 * 3600  #: no upload or render writes nothing to its file for so l
 #: A job that ends asks for the next step itself, so this only matters where one was lost: soon first, then rarely.
 _FIRST_AGAIN_MS, _LAST_AGAIN_MS = 2000, 15_000
 
-_LEASE = keys.INDEX_PREFIX + "sweep:lease"
 _RENEW = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -77,10 +76,10 @@ class Sweeper:
 
     def leads(self) -> bool:
         """Is this the one sweeper that works? Has to be asked more often than the lease lasts."""
-        return bool(self.index.redis.eval(_RENEW, 1, _LEASE, self.token, _LEASE_MS))
+        return bool(self.index.redis.eval(_RENEW, 1, keys.SWEEP_LEASE, self.token, _LEASE_MS))
 
     def resign(self) -> None:
-        self.index.redis.eval(_RELEASE, 1, _LEASE, self.token)
+        self.index.redis.eval(_RELEASE, 1, keys.SWEEP_LEASE, self.token)
 
     def tick(self) -> None:
         """Raises `CallreelError`, `RedisError`: the next tick tries again."""
@@ -228,6 +227,8 @@ def run(settings: Settings, stopped: threading.Event) -> None:
             log.warning("sweep: %s; trying again", error)
         except Exception:  # whoever looks for what is due must not end of what it found
             log.exception("sweep: trying again")
+        with contextlib.suppress(RedisError):  # then they are added later
+            metrics.push(sweeper.index.redis)
     with contextlib.suppress(RedisError):  # then the lease ends by itself
         sweeper.resign()
 

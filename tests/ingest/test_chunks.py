@@ -355,7 +355,8 @@ def test_a_full_disk_is_said_before_the_body(redis_url: str, data_dir: Path) -> 
         recording_id = desk.begun()
         answer = desk.chunk(recording_id, 0)
         refused(answer, 507, "insufficient_storage")
-        refused(desk.get("/readyz"), 507, "insufficient_storage")
+        (reason,) = refused(desk.get("/readyz"), 503, "unavailable")["reasons"]
+        assert (reason["check"], reason["code"]) == ("storage", "insufficient_storage")
         assert stored(desk, recording_id) == {}
 
 

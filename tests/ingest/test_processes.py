@@ -48,7 +48,7 @@ def served(redis_url: str, folder: Path, count: int = 2, **settings: Any) -> Ite
         "jwt_secret": SECRET,
         "redis_url": redis_url,
         "storage": f"file://{folder}",
-        "min_free_bytes": 0,
+        "min_free_bytes": 64 * 1024**2,  # the least that is not refused at start
         **settings,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CALLREEL_")}

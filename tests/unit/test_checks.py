@@ -57,6 +57,7 @@ def test_what_can_work_starts(monkeypatch: pytest.MonkeyPatch, name: str, value:
 @pytest.mark.parametrize(
     ("name", "value", "what_to_do"),
     [
+        ("METRICS_TOKEN", "short", "at least 16 characters.*openssl rand"),
         ("JWT_SECRET", "short", "at least 32 characters.*openssl rand"),
         ("JWT_SECRET", "x" * 64, "can be guessed.*openssl rand"),
         ("JWT_SECRET", "change-me-change-me-change-me-change-me", "can be guessed"),

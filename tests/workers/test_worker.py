@@ -16,7 +16,7 @@ from rq import Queue as RqQueue
 from rq import Retry
 from rq.serializers import JSONSerializer
 
-from callreel import abilities, keys
+from callreel import abilities, keys, metrics
 from callreel.queue import LEASE_S, WORKER_COMMAND, Queue
 from workers.codecs import encodable
 
@@ -171,3 +171,24 @@ def test_an_idle_worker_ends_at_once(start_worker: Start, jobs: RqQueue, tmp_pat
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=15) == 0
     assert time.monotonic() - began_s < 3
+
+
+def test_jobs_are_counted_by_how_they_ended(start_worker: Start, jobs: RqQueue, redis_url: str, tmp_path: Path) -> None:
+    start_worker()
+    jobs.enqueue("tests.workers.chores.note", str(tmp_path))
+    jobs.enqueue("tests.workers.chores.note", str(tmp_path / "nowhere"))
+    jobs.enqueue("tests.workers.chores.nap", str(tmp_path), 30)
+    os.kill(pid_of(wait_for(tmp_path, "begun-*")[0]), signal.SIGKILL)
+    redis = Redis.from_url(redis_url, decode_responses=True)
+
+    def ended(kind: str, result: str) -> float:
+        labels = f'{{"kind": "{kind}", "result": "{result}"}}'
+        return metrics.totals(redis).get(f"callreel_jobs_total {labels}", 0)
+
+    deadline = time.monotonic() + 60
+    while not ended("nap", "killed"):
+        assert time.monotonic() < deadline, metrics.totals(redis)
+        time.sleep(0.1)
+    assert (ended("note", "ok"), ended("note", "failed"), ended("nap", "killed")) == (1, 1, 1)
+    assert metrics.totals(redis)['callreel_job_seconds_count {"kind": "note"}'] == 2
+    assert metrics.totals(redis)['callreel_job_wait_seconds_count {"kind": "note"}'] == 2

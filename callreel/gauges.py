@@ -1,0 +1,99 @@
+"""What is the case at this moment, looked up where it is known: in the index, in the queue, on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from redis import Redis, RedisError
+
+from . import __version__, keys
+from .errors import Unavailable
+from .index import Index
+from .queue import QUEUES
+from .states import FINAL, Status
+
+_RQ = "rq:"  #: RQ's own keys, as `rq.keys` has them
+
+#: The oldest job is served next, or stands behind those that were put in front: few, and soon done.
+_IN_FRONT = 15
+
+WORKER_STATES = ("busy", "idle")
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Who is there to do the work."""
+
+    workers: dict[str, int]  #: state → how many
+    sweeper: bool  #: one leads
+
+
+def staff(redis: Redis) -> Staff:
+    """Raises `RedisError`. `redis` decodes its answers."""
+    with redis.pipeline(transaction=False) as pipe:
+        names = sorted(redis.smembers(f"{_RQ}workers"))
+        for name in names:
+            pipe.hget(name, "state")
+        pipe.exists(keys.SWEEP_LEASE)
+        *states, led = pipe.execute()
+    # who was killed is still in the set, but what it said of itself has expired
+    return Staff({state: states.count(state) for state in WORKER_STATES}, bool(led))
+
+
+def gauges(index: Index, folder: Path) -> Iterator[Metric]:
+    """Everything that is not counted. Never fails: where Redis does not answer, that is what is told."""
+    yield _gauge("build_info", "The version that answers.", {__version__: 1}, "version")
+    disk = shutil.disk_usage(folder)
+    yield _gauge("disk_free_bytes", "Room where recordings are stored.", disk.free)
+    yield _gauge("disk_free_ratio", "Of all room there.", disk.free / disk.total)
+    try:
+        found = [*_recordings(index), *_queues(index.redis), *_staff(index.redis)]
+    except (RedisError, Unavailable):
+        found = []
+    yield _gauge("redis_up", "1 where index and queue answer, and the index is filled.", float(bool(found)))
+    yield from found
+
+
+def _recordings(index: Index) -> Iterator[Metric]:
+    begun_ms: dict[str, list[int]] = {str(status): [] for status in Status if status not in FINAL}
+    for recording in index.open_recordings():
+        begun_ms.get(str(recording.status), []).append(recording.started_ms)
+    counts = {state: len(found) for state, found in begun_ms.items()}
+    ages_s = {state: time.time() - min(found) / 1000 for state, found in begun_ms.items() if found}
+    yield _gauge("recordings", "Recordings that are not final.", counts, "state")
+    yield _gauge("recording_oldest_seconds", "Since the start of the oldest of them.", ages_s, "state")
+
+
+def _queues(redis: Redis) -> Iterator[Metric]:
+    with redis.pipeline(transaction=False) as pipe:
+        for name in QUEUES:
+            pipe.llen(f"{_RQ}queue:{name}")
+            pipe.lrange(f"{_RQ}queue:{name}", 0, _IN_FRONT)
+        told = pipe.execute()
+    waits_s = {}
+    for name, jobs in zip(QUEUES, told[1::2], strict=True):
+        since = [str(redis.hget(f"{_RQ}job:{job}", "enqueued_at") or "") for job in jobs]
+        oldest = [datetime.fromisoformat(instant).timestamp() for instant in since if instant]
+        waits_s[name] = time.time() - min(oldest) if oldest else 0.0
+    yield _gauge("queue_jobs", "Jobs that wait.", dict(zip(QUEUES, told[::2], strict=True)), "queue")
+    yield _gauge("job_queue_oldest_seconds", "How long the oldest of them waits.", waits_s, "queue")
+
+
+def _staff(redis: Redis) -> Iterator[Metric]:
+    there = staff(redis)
+    yield _gauge("workers", "Workers that are alive.", there.workers, "state")
+    yield _gauge("sweeper_leads", "1 where a sweeper looks after deadlines.", float(there.sweeper))
+
+
+def _gauge(name: str, text: str, values: float | Mapping[str, float], label: str = "") -> Metric:
+    """One value, or one for each value of a label."""
+    family = GaugeMetricFamily(f"callreel_{name}", text, labels=[label] if label else [])
+    for of, value in values.items() if isinstance(values, Mapping) else [("", values)]:
+        family.add_metric([of] if label else [], value)
+    return family
