@@ -19,6 +19,7 @@ from .errors import (
     NotYourTrack,
     ParticipantRemoved,
     RecordingActive,
+    UnknownRecording,
     UnknownTrack,
 )
 from .failpoints import failpoint
@@ -153,6 +154,20 @@ class Control:
     def resume(self, call_id: str) -> Recording:
         """Go on with a paused recording. Raises `NoActiveRecording`, `InvalidState`."""
         return self._step(call_id, "resumed")
+
+    def delete(self, recording_id: str) -> Recording:
+        """Give a recording to deletion, whatever its state; what runs is stopped first. Raises `UnknownRecording`."""
+
+        def stop(state: Recording) -> Draft | None:
+            return ("stopped", {"reason": "host"}) if state.status in ACTIVE else None
+
+        def decide(state: Recording) -> Draft | None:
+            if state.status is Status.DELETED:
+                raise UnknownRecording(f"Recording {recording_id} was deleted.")
+            return None if state.status is Status.DELETING else ("delete_requested", {})
+
+        self._append(recording_id, stop)
+        return self._append(recording_id, decide)
 
     # ── tracks ───────────────────────────────────────────────────────────────────────────────────────────────────────
     def put_track(

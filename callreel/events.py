@@ -7,12 +7,12 @@ twice, or after the index was lost, is the same event.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .journal import Fact, apply, fold
+from .journal import Fact, apply, fold, forget
 from .model import Recording
-from .states import ACTIVE
+from .states import ACTIVE, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ EVENT_TYPES: tuple[str, ...] = (
 
 
 def fold_events(recording_id: str, facts: Iterable[Fact]) -> list[Event]:
-    """All events of a recording so far, in order."""
+    """All events of a recording so far, in order; of a deleted one without names and all that describes it."""
     events: list[Event] = []
     state: Recording | None = None
     for fact in facts:
@@ -103,4 +103,10 @@ def fold_events(recording_id: str, facts: Iterable[Fact]) -> list[Event]:
             events.append(
                 Event(id=event_id, type=event_type, at_ms=fact.at_ms, sequence=sequence, data=data, state=state)
             )
+    if state is not None and state.status in (Status.DELETING, Status.DELETED):
+        return [replace(event, data=_nameless(event.data), state=forget(event.state)) for event in events]
     return events
+
+
+def _nameless(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "name"}

@@ -70,6 +70,10 @@ POINTS: dict[str, str] = {
     "export.made": "a track's file lies in the job's folder",
     "export.stored": "it is stored, the recording does not say so",
     "export.told": "the recording says so, what comes next is not asked for",
+    # a recording taken away
+    "erase.cancelled": "no job of it waits any more, all bytes are there",
+    "erase.object": "one object is gone, others are there",
+    "erase.removed": "nothing is there any more, the journal does not say so",
     # whoever looks
     "sweep.leads": "this sweeper leads, and has looked at nothing",
     "sweep.recovered": "jobs of dead workers are with others",

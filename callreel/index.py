@@ -115,6 +115,25 @@ class Index:
         ask(lambda: self._note(keys=names, args=args))
         failpoint("index.noted")
 
+    def forget(self, recording_id: str) -> None:
+        """Keep nothing of a recording that is being deleted but that it is. Raises `Unavailable`."""
+        kept = ("status", "sequence", "startedMs", "stoppedMs")
+        own = keys.index_recording(recording_id)
+
+        def forget() -> None:
+            gone = [
+                name
+                for name in self.redis.scan_iter(f"{keys.INDEX_PREFIX}*{recording_id}*", count=1000)
+                # ids may contain each other; the job that asks this is still pending
+                if recording_id in (parts := name.split(":")) and name != own and "delete" not in parts
+            ]
+            if gone:
+                self.redis.delete(*gone)
+            if fields := [name for name in self.redis.hkeys(own) if name not in kept]:
+                self.redis.hdel(own, *fields)
+
+        ask(forget)
+
     def wake(self, call_id: str) -> None:
         """Wake who waits for a call's events; a hint, so it may be lost."""
         try:

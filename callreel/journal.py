@@ -198,6 +198,27 @@ def _failed(state: Recording, fact: Fact) -> Recording:
     return replace(state, ended_ms=fact.at_ms, error_code=fact.data["code"], error_message=fact.data["message"])
 
 
+def forget(state: Recording) -> Recording:
+    """What is told of a recording that is to be deleted: nothing that names or describes anybody or anything in it."""
+    return replace(
+        state,
+        started_by="",
+        options=Options(),
+        removed=frozenset(),
+        participants=(),
+        artifacts=(),
+        gaps=(),
+        complete=False,
+        build="",
+        error_code="",
+        error_message="",
+    )
+
+
+def _delete_requested(state: Recording, fact: Fact) -> Recording:
+    return replace(forget(state), ended_ms=fact.at_ms)
+
+
 def _artifact(state: Recording, fact: Fact) -> Recording:
     return _with_artifact(state, fact.data)
 
@@ -224,6 +245,7 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "updated": _completed,
     "failed": _failed,
     "artifact": _artifact,
+    "delete_requested": _delete_requested,
 }
 
 

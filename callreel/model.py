@@ -128,7 +128,7 @@ class Recording:
     gaps: tuple[dict[str, Any], ...] = ()  #: as the manifest tells them
     complete: bool = False
     build: str = ""  #: digest of the window keys behind the finished film
-    ended_ms: int = 0  #: when it was completed, updated or failed for the last time
+    ended_ms: int = 0  #: when it was completed, updated, failed or given to deletion for the last time
     error_code: str = ""
     error_message: str = ""
     sequence: int = 0  #: how many facts the journal had

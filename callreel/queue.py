@@ -7,6 +7,7 @@ all that is due, and nothing has to be cleaned up behind a worker that died.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,9 @@ from typing import Any
 from redis import Redis, WatchError
 from rq import Queue as RqQueue
 from rq import Retry
+from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
-from rq.registry import StartedJobRegistry
+from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from . import keys
@@ -58,6 +60,7 @@ WORKS: dict[str, Work] = {
     # Copies packets of a whole film, no decoding: a day of 720p within an hour, on a slow disk.
     "join": Work(function="workers.jobs.join", queue="render", timeout_s=3600, at_front=True, retries=1),
     "export": Work(function="workers.jobs.export", queue="export", timeout_s=3600, retries=1),
+    "delete": Work(function="workers.jobs.delete", queue="export", timeout_s=3600, at_front=True, retries=1),
 }
 
 
@@ -94,6 +97,31 @@ class Queue:
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         """Make a playable file of one track."""
         return self._ask("export", [(recording_id, participant_id, track_id)]) == 1
+
+    def delete(self, recording_id: str) -> bool:
+        """Remove all there is of a recording that is being deleted."""
+        return self._ask("delete", [(recording_id,)]) == 1
+
+    def cancel(self, recording_id: str) -> None:
+        """Take back every job of a recording that waits or failed, but for its deletion."""
+        for queue in self._queues.values():
+            waiting = [*queue.get_job_ids(), *FailedJobRegistry(queue=queue).get_job_ids(cleanup=False)]
+            for job_id in self._of(recording_id, waiting):
+                with contextlib.suppress(NoSuchJobError):  # a worker was quicker
+                    Job.fetch(job_id, connection=self.redis, serializer=JSONSerializer).delete()
+
+    def is_at_work(self, recording_id: str) -> bool:
+        """Does a job of this recording run, but for its deletion?"""
+        for queue in self._queues.values():
+            running = self._of(recording_id, StartedJobRegistry(queue=queue).get_job_ids(cleanup=False))
+            found = Job.fetch_many(running, connection=self.redis, serializer=JSONSerializer)
+            if any(job is not None and _silent_s(job) < LEASE_S for job in found):
+                return True
+        return False
+
+    def _of(self, recording_id: str, job_ids: Iterable[str]) -> list[str]:
+        heads = tuple(f"{name}-{recording_id}-" for name in WORKS if name != "delete")
+        return [job_id for job_id in job_ids if job_id.startswith(heads)]
 
     def attempts(self, name: str, *args: str) -> int:
         """How often this very job has been enqueued since the index knows."""
@@ -167,7 +195,7 @@ class Queue:
 
     def _is_alive(self, work: Work, job: Job) -> bool:
         status = job.get_status(refresh=False)
-        silent_s = (datetime.now(UTC) - job.last_heartbeat).total_seconds() if job.last_heartbeat else 0.0
+        silent_s = _silent_s(job)
         if status == JobStatus.STARTED:
             return not work.anew_while_running and silent_s < LEASE_S
         if status == JobStatus.FAILED:
@@ -178,6 +206,11 @@ class Queue:
                 return True
             return now_s - float(self.redis.get(key) or now_s) < _POP_S
         return False
+
+
+def _silent_s(job: Job) -> float:
+    """For how long nothing was heard of a job."""
+    return (datetime.now(UTC) - job.last_heartbeat).total_seconds() if job.last_heartbeat else 0.0
 
 
 def _pending_key(name: str, args: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from .index import Index, ask
 from .model import Recording
 from .repository import load
 from .slots import facts
-from .states import FINAL
+from .states import FINAL, Status
 from .storage import Storage
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,9 @@ def check(index: Index, storage: Storage) -> list[str]:
             found.append(f"{recording_id}: cannot be read: {error!r}")
         else:
             found += [f"{recording_id}: {sentence}" for sentence in _differences(index, recording)]
+            if recording.status is Status.DELETED:
+                left = [e.key for e in storage.list(keys.recording_prefix(recording_id)) if "/journal/" not in e.key]
+                found += [f"{recording_id}: deleted, but {key} is there" for key in left]
     prefix = keys.index_recording("")
     known = {name.removeprefix(prefix) for name in ask(lambda: list(index.redis.scan_iter(f"{prefix}*", count=1000)))}
     found += [f"{recording_id}: in the index, but not in the storage" for recording_id in sorted(known - ids)]
@@ -188,6 +191,8 @@ def _differences(index: Index, recording: Recording) -> Iterator[str]:
     for name, stored in (("status", str(recording.status)), ("sequence", str(recording.sequence))):
         if known.get(name) != stored:
             yield f"{name} is {known.get(name)} in the index, {stored} in the storage"
+    if recording.status is Status.DELETING:  # some of it is gone already
+        return
     stored_slots = _slots(recording)
     pattern = keys.index_slots(recording.recording_id, "*", 0).removesuffix("0") + "*"
     names = set(ask(lambda: list(index.redis.scan_iter(pattern, count=1000)))) | stored_slots.keys()

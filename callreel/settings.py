@@ -38,6 +38,12 @@ class Settings(BaseSettings):
         le=_YEAR_S,
         description="A recording ends when neither a chunk nor anything else came for so long: all are gone.",
     )
+    delete_grace_s: float = Field(
+        10,
+        ge=0,
+        le=3600,
+        description="How long a deletion waits at least for what was on its way.",
+    )
     late_s: float = Field(86400, ge=0, le=_YEAR_S, description="How long after stop chunks are still taken.")
     lateness_s: float = Field(
         6, ge=0, le=3600, description="How long a rolling window waits for a silent track; for `rolling`."

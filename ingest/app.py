@@ -189,6 +189,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
         call("GET",  f"{_CALL}/recording",              control.active,  EVERYBODY),
         call("GET",  f"{_CALL}/recordings",             control.many,    EVERYBODY),
         call("GET",  f"{_RECORDING}",                   control.one,     EVERYBODY),
+        call("DELETE", f"{_RECORDING}",                 control.delete,  HOSTS),
         call("POST", f"{_CALL}/close",                  rooms.close,     HOSTS),
         call("DELETE", f"{_CALL}/close",                rooms.reopen,    HOSTS),
         call("GET",  f"{_CALL}/participants",           rooms.participants, HOSTS),

@@ -52,6 +52,14 @@ class ControlCalls:
         resumed = await self._run(self._shell.control.resume, request.path_params["callId"])
         return success(wire.short(resumed))
 
+    async def delete(self, request: Request, caller: Caller) -> Response:
+        def delete(recording_id: str) -> Recording:
+            state = self._shell.control.delete(recording_id)
+            self._shell.hint(lambda: self._shell.jobs.delete(recording_id))
+            return state
+
+        return success(wire.short(await self._run(delete, request.path_params["recordingId"])), 202)
+
     async def active(self, request: Request, caller: Caller) -> Response:
         def describe(call_id: str) -> wire.Json:
             return self._shell.describe(self._shell.control.active(call_id), caller)

@@ -38,6 +38,9 @@ class Jobs(Protocol):
     def advance(self, recording_id: str) -> bool:
         """Look what is to be done for a recording."""
 
+    def delete(self, recording_id: str) -> bool:
+        """Remove all there is of a recording that is being deleted."""
+
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         """Make one playable file of a track."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from callreel import keys
 from callreel.control import now_ms
-from callreel.errors import DigestMismatch, ObjectMissing, PermanentError, UnsupportedMedia
+from callreel.errors import DigestMismatch, ObjectMissing, PermanentError, RecordingDeleted, UnsupportedMedia
 from callreel.failpoints import failpoint
 from callreel.model import Chunk
 from callreel.slots import Committed, Conflict, Reserved
@@ -67,9 +67,11 @@ class ChunkStore:
         failpoint("ack.stored")
         try:
             here = self._shell.slots.commit(incoming.recording_id, reserved.chunk, incoming.mime_type)
-        except PermanentError:  # deleted meanwhile, or the index was lost and somebody else came first
+        except PermanentError as error:  # deleted meanwhile, or the index was lost and somebody else came first
             if new:
                 self._shell.storage.delete(key)  # nobody was told that it is stored
+            if isinstance(error, RecordingDeleted):
+                self._forget(incoming, reserved.chunk)
             raise
         failpoint("ack.committed")
         if here.status not in ACTIVE:
@@ -96,6 +98,12 @@ class ChunkStore:
         except ObjectMissing:
             return False
         return True
+
+    def _forget(self, incoming: Incoming, chunk: Chunk) -> None:
+        """Take back what was stored about a segment of a recording that was deleted meanwhile."""
+        place = (incoming.recording_id, chunk.participant_id, chunk.track_id, chunk.seg)
+        for key in (keys.segment_facts(*place), keys.segment_head(*place)):
+            self._shell.storage.delete(key)
 
     def _describe(self, incoming: Incoming, chunk: Chunk, content: bytes | Path) -> None:
         """What a segment cannot be read without, stored before its first chunk: its media type, its head twice."""

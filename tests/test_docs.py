@@ -43,6 +43,9 @@ class NoJobs:
     def advance(self, recording_id: str) -> bool:
         return False
 
+    def delete(self, recording_id: str) -> bool:
+        return False
+
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         return False
 

@@ -15,6 +15,7 @@ from callreel import journal, keys, outputs, repository
 from callreel.control import Control
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
+from callreel.index import Index
 from callreel.journal import Draft
 from callreel.manifest import Build, Film
 from callreel.model import Recording
@@ -44,7 +45,7 @@ class Bench:
     queue: Queue
     due: Due
     turns: Turns
-    settled: Callable[[str, int], None]  #: tells the index that this many chunks are in the result
+    index: Index
 
 
 def advance(bench: Bench, recording_id: str) -> None:
@@ -60,13 +61,13 @@ def advance(bench: Bench, recording_id: str) -> None:
     if not build.has_media or (recording.status is Status.FAILED and not _newer(recording, build)):
         if recording.status is Status.PROCESSING:
             bench.control.append(recording_id, _failed(NoMedia()))
-        bench.settled(recording_id, _chunk_count(recording))
+        bench.index.settled(recording_id, _chunk_count(recording))
         return
     if recording.build == build.digest:
         for participant_id, track_id in waiting_exports(recording):
             bench.queue.export(recording_id, participant_id, track_id)
         if not waiting_exports(recording):
-            bench.settled(recording_id, _chunk_count(recording))
+            bench.index.settled(recording_id, _chunk_count(recording))
         return
     missing = store_plans(bench.storage, build)
     failpoint("advance.planned")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from callreel.control import Control
 from callreel.errors import CallreelError, ObjectMissing, RecordingDeleted, RenderFailed, UnknownRecording
 from callreel.failpoints import failpoint
@@ -12,6 +14,7 @@ from callreel.settings import Settings, load_settings
 from callreel.storage import open_storage
 
 from . import advance as advancing
+from . import erase as erasing
 from . import export as exporting
 from . import join as joining
 from . import render as rendering
@@ -42,7 +45,7 @@ def bench(settings: Settings | None = None) -> advancing.Bench:
         queue=queue,
         due=Due(queue.redis, index.set_progress),
         turns=Turns(queue.redis),
-        settled=index.settled,
+        index=index,
     )
 
 
@@ -109,6 +112,12 @@ def export(recording_id: str, participant_id: str, track_id: str) -> None:
     except _GONE:
         return
     tools.queue.advance(recording_id)
+
+
+def delete(recording_id: str) -> None:
+    require_worker()
+    with contextlib.suppress(UnknownRecording):
+        erasing.erase(bench(), recording_id)  # tried for as long as it takes: whoever looks after it asks again
 
 
 def _died(doing: str) -> CallreelError:

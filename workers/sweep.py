@@ -157,6 +157,7 @@ class Sweeper:
                 failpoint("sweep.overlong")
                 self.queue.advance(recording.recording_id)
             return
+        ask = self.queue.delete if recording.status == Status.DELETING else self.queue.advance
         drained_ms = (recording.stopped_ms or 0) + int(self.settings.drain_s * 1000)
         if recording.status == Status.STOPPING and at_ms < drained_ms:
             return  # whoever completes the last track before that asks for `advance` itself
@@ -164,7 +165,7 @@ class Sweeper:
         if status != recording.status:
             pause_ms = 0
         if at_ms >= asked_ms + pause_ms:
-            self.queue.advance(recording.recording_id)
+            ask(recording.recording_id)
             least_ms = _LAST_AGAIN_MS if recording.status in FINAL else _FIRST_AGAIN_MS  # nobody waits for what is made
             pause_ms = min(max(2 * pause_ms, least_ms), _LAST_AGAIN_MS)
             self._asked[recording.recording_id] = (recording.status, at_ms, pause_ms)

@@ -85,10 +85,17 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:
         try:
-            self.path(key).unlink(missing_ok=True)
-        except (NotADirectoryError, IsADirectoryError):
+            path = self.path(key)
+            path.unlink(missing_ok=True)
+            for folder in path.parents:  # their names tell of what was in them
+                if folder == self.root:
+                    break
+                folder.rmdir()
+        except (NotADirectoryError, IsADirectoryError, FileNotFoundError):
             return
         except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                return
             raise Unavailable(f"The disk could not delete {key}: {error.strerror}.") from error
 
     def sign(self, key: str, seconds: int) -> str | None:

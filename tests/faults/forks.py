@@ -43,6 +43,7 @@ class House:
             "fsync": self.fsync,
             "min_free_bytes": "0",
             "drain_s": "0",
+            "delete_grace_s": "0",
             "log_level": "error",
             "failpoints": failpoints,
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 from callreel import events, journal, keys, rebuild
 from callreel.index import Index, connect
 from callreel.repository import read_chunks
-from callreel.states import FINAL
+from callreel.states import FINAL, Status
 from callreel.storage.local import LocalStorage
 from tests.ingest.test_index import dump
 
@@ -33,9 +33,13 @@ def assert_sound(redis_url: str, folder: Path, acked: Acked) -> None:
         for recording_id in rebuild.recording_ids(storage):
             facts = journal.read(storage, recording_id)
             told = [event.type for event in events.fold_events(recording_id, facts)]
-            final = journal.fold(recording_id, facts).status in FINAL
+            status = journal.fold(recording_id, facts).status
+            final = status in FINAL
             assert final or recording_id in owned, f"nobody looks after {recording_id}"
-            assert told.count("recordingcompleted") + told.count("recordingfailed") == final, told
+            if status is Status.DELETED:
+                assert told.count("recordingdeleted") == 1, told
+            else:
+                assert told.count("recordingcompleted") + told.count("recordingfailed") == final, told
         assert_no_process(str(folder))
     finally:
         index.redis.close()

@@ -61,12 +61,13 @@ CONTROL = [("control.slot", 1), ("control.started", 1)]
 CONTROL += [(name, hit) for name in ("journal.decided", "journal.written") for hit in (1, 2, 3)]
 CONTROL += [("index.noted", hit) for hit in (1, 2, 3, 4)]
 REBUILD = ["rebuild.begun", "rebuild.emptied", "rebuild.filled", "rebuild.ended"]
+ERASE = [name for name in POINTS if name.startswith("erase.")]
 SWEEP = [name for name in POINTS if name.startswith("sweep.")]
 
 
 def test_every_failpoint_is_walked_through() -> None:
     walked = {name for name, _ in (*DEATHS, *CONTROL)} | {name for _, steps in STAGES.values() for name in steps}
-    walked |= {*REBUILD, *SWEEP}
+    walked |= {*REBUILD, *ERASE, *SWEEP}
     assert walked == set(POINTS)
 
 
@@ -236,6 +237,27 @@ def test_a_rebuild_that_dies_at_any_step_is_made_by_another(redis_url: str, data
         assert house.ended(sweep) == 0
         assert_sound(redis_url, folder, recorded.acked)
         assert_rebuilds_to_itself(redis_url, folder)
+
+
+def test_a_deletion_that_dies_at_any_step_is_brought_to_its_end(
+    redis_url: str, data_dir: Path, recorded: Recorded
+) -> None:
+    for point, hit in [*((name, 1) for name in ERASE), ("erase.object", 5), ("journal.written", 1)]:
+        folder = data_dir / f"{point}-{hit}"
+        shutil.copytree(recorded.stages / "exported", folder, copy_function=os.link)
+        house = House(redis_url, folder, fsync="never")
+        storage, index = LocalStorage(folder), Index(connect(redis_url))
+        index.redis.flushall()
+        rebuild.ensure(index, storage)
+        Control(storage, index).delete(recorded.recording_id)
+        assert house.ended(job, "delete", recorded.recording_id, failpoints=f"{point}:{hit}:exit") == KILLED, point
+        a_minute_passes(redis_url)
+        assert house.ended(finish) == 0
+        assert load(storage, recorded.recording_id).status is Status.DELETED
+        assert [path.name for path in (folder / "recordings" / recorded.recording_id).iterdir()] == ["journal"]
+        assert_sound(redis_url, folder, {})
+        assert_rebuilds_to_itself(redis_url, folder)
+        index.redis.close()
 
 
 def test_a_sweeper_that_dies_at_any_step_is_followed_by_another(

@@ -35,10 +35,15 @@ class Asked:
 
     def __init__(self) -> None:
         self.advanced: list[str] = []
+        self.deleted: list[str] = []
         self.exported: list[tuple[str, str, str]] = []
 
     def advance(self, recording_id: str) -> bool:
         self.advanced.append(recording_id)
+        return True
+
+    def delete(self, recording_id: str) -> bool:
+        self.deleted.append(recording_id)
         return True
 
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:

@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from callreel.queue import Queue
+
 
 def nap(folder: str, seconds: float) -> None:
     """Leave a file named by this process, sleep, and leave another one."""
@@ -17,3 +19,8 @@ def nap(folder: str, seconds: float) -> None:
 
 def note(folder: str) -> None:
     (Path(folder) / "noted").write_text(str(time.time()))
+
+
+def is_at_work(redis_url: str, recording_id: str, file: str) -> None:
+    """Note whether the queue takes this very job for one of the recording that runs."""
+    Path(file).write_text(str(Queue(redis_url).is_at_work(recording_id)))

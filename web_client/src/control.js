@@ -36,6 +36,11 @@ export class CallControl {
     return this.#api.resume();
   }
 
+  /** Takes a recording away for good, whatever its state; `recordingdeleted` says when all of it is gone. @param {string} recordingId */
+  delete(recordingId) {
+    return this.#api.deleteRecording(recordingId);
+  }
+
   /** One recording, or the running one; null where none runs. @param {string} [recordingId] @returns {Promise<Recording | null>} */
   async status(recordingId) {
     try {

@@ -228,6 +228,11 @@ export class Api {
     return this.#json("POST", this.#url("recording/resume"));
   }
 
+  /** @param {string} recordingId @returns {Promise<ControlAnswer>} */
+  deleteRecording(recordingId) {
+    return this.#json("DELETE", this.#url(`recording/${encodeURIComponent(recordingId)}`));
+  }
+
   /** The running recording, or one by its id. @param {string} [recordingId] @returns {Promise<Recording>} */
   recording(recordingId) {
     return this.#json("GET", this.#url(recordingId ? `recording/${encodeURIComponent(recordingId)}` : "recording"));

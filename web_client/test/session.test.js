@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createRecorder } from "../src/callreel.js";
+import { createControl, createRecorder } from "../src/callreel.js";
 import { Outbox } from "../src/outbox.js";
 import { MIME_TYPES, pickMimeType } from "../src/recorder.js";
 
@@ -152,4 +152,13 @@ test("the first container that the browser can write is taken, or its own choice
   assert.equal(pickMimeType(MIME_TYPES.video, only("video/webm")), "video/webm;codecs=vp9");
   assert.equal(pickMimeType(MIME_TYPES.video, only("video/mp4")), "video/mp4;codecs=avc3.42E01F");
   assert.equal(pickMimeType(MIME_TYPES.audio, only("none")), "");
+});
+
+test("a control asks for what a host may do", async () => {
+  const { fetch, got } = server();
+  const control = createControl({ ...options, fetch });
+  await control.pause();
+  await control.resume();
+  await control.delete("rec_c_1");
+  assert.deepEqual(got.map((g) => `${g.method} ${g.path}`), ["POST recording/pause", "POST recording/resume", "DELETE recording/rec_c_1"]);
 });
