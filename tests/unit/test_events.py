@@ -36,6 +36,7 @@ LIFE: list[Draft] = [
     ("delete_requested", {}),
     ("deleted", {}),
 ]
+KEPT = LIFE[:-2]  #: the same, not deleted
 
 
 def test_a_life_is_told_in_order() -> None:
@@ -64,14 +65,24 @@ def test_sequences_have_no_holes_and_ids_follow_from_them() -> None:
     assert [event.id for event in events] == [f"evt_{REC}_{n}" for n in range(1, len(events) + 1)]
 
 
-@pytest.mark.parametrize("length", range(len(LIFE)))
+@pytest.mark.parametrize("length", range(len(KEPT)))
 def test_what_was_told_once_is_told_the_same_for_ever(length: int) -> None:
-    before, later = told(*LIFE[:length]), told(*LIFE)
+    before, later = told(*LIFE[:length]), told(*KEPT)
     assert later[: len(before)] == before
 
 
+def test_of_a_deleted_recording_the_same_events_are_told_without_names() -> None:
+    before, later = told(*KEPT), told(*LIFE)
+    assert [(event.id, event.type, event.at_ms) for event in later[:-1]] == [
+        (event.id, event.type, event.at_ms) for event in before
+    ]
+    for event in later:
+        assert "name" not in event.data
+        assert (event.state.participants, event.state.artifacts, event.state.started_by) == ((), (), "")
+
+
 def test_an_event_knows_the_state_right_after_it() -> None:
-    by_type = {event.type: event for event in told(*LIFE)}
+    by_type = {event.type: event for event in told(*KEPT)}
     assert by_type["recordingstarted"].state.status == Status.RECORDING
     assert by_type["recordingstarted"].at_ms == START_MS
     assert by_type["recordingstopped"].state.status == Status.STOPPING
