@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.retry import Retry
 
@@ -97,8 +98,8 @@ class Index:
             log.warning("index: %s of %s is not noted yet: %s", what, recording.recording_id, error.detail)
             self.owed.add(recording.recording_id)
 
-    def note(self, recording: Recording, *, wake: bool = True) -> None:
-        """Keep a recording's state, and wake who waits for its events. Raises `Unavailable`."""
+    def note(self, recording: Recording, *, wake: bool = True, pipeline: Pipeline | None = None) -> None:
+        """Keep a recording's state and wake who waits for its events, or let a pipeline do so. Raises `Unavailable`."""
         fields: list[str | int] = ["status", str(recording.status), "startedMs", recording.started_ms]
         if recording.stopped_ms is not None:
             fields += ["stoppedMs", recording.stopped_ms]
@@ -112,7 +113,7 @@ class Index:
         channel = keys.wake(recording.call_id) if wake else ""
         names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN]
         args = [recording.recording_id, recording.sequence, what, channel, *fields]
-        ask(lambda: self._note(keys=names, args=args))
+        ask(lambda: self._note(keys=names, args=args, client=pipeline))
         failpoint("index.noted")
 
     def forget(self, recording_id: str) -> None:

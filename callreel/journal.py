@@ -72,20 +72,22 @@ def append(
     Raises `UnknownRecording`, `InvalidState`, `Unavailable`.
     """
     facts = read(storage, recording_id)
+    state = fold(recording_id, facts)
     for _ in range(_ATTEMPTS):
-        state = fold(recording_id, facts)
         draft = decide(state)
         if draft is None:
             return state, None
         # never before the fact it follows: clocks of two machines differ, and a span must not end before it begins
         at_ms = max(at_ms, facts[-1].at_ms)
-        fact = Fact(sequence=len(facts) + 1, type=draft[0], at_ms=at_ms, data=draft[1])
+        fact = Fact(sequence=state.sequence + 1, type=draft[0], at_ms=at_ms, data=draft[1])
         changed = apply(state, fact)  # refuses what the state forbids, before anything is written
         failpoint("journal.decided")
         if storage.put_if_absent(keys.journal_fact(recording_id, fact.sequence), encode(fact)):
             failpoint("journal.written")
             return changed, fact
-        facts += read(storage, recording_id, len(facts))
+        for fact in read(storage, recording_id, state.sequence):
+            facts.append(fact)
+            state = apply(state, fact)
     raise Unavailable(f"The journal of {recording_id} was written to by others {_ATTEMPTS} times in a row; try again.")
 
 

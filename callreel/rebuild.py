@@ -10,13 +10,17 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from redis import Redis, WatchError
+from redis.client import Pipeline
 
 from . import journal, keys, metrics
 from .errors import PermanentError
 from .failpoints import failpoint
 from .have import of_recording
-from .index import Index, ask
+from .index import Index, IndexLost, ask
 from .model import Recording
 from .repository import load
 from .slots import facts
@@ -54,38 +58,60 @@ def rebuild(index: Index, storage: Storage, *, force: bool = False) -> bool:
     if not ask(lambda: client.set(keys.INDEX_LOCK, token, nx=True, px=_LOCK_MS)):
         return False
     try:
-        if force:
-            ask(lambda: client.delete(keys.EPOCH))
-        elif index.ready():
+        if index.ready() and not force:
             return True
+        if not _holding(client, token, lambda pipe: pipe.delete(keys.EPOCH)):
+            return False
         failpoint("rebuild.begun")
         began = time.monotonic()
-        for name in list(ask(lambda: list(client.scan_iter(f"{keys.INDEX_ENTRIES}*", count=1000)))):
-            ask(lambda name=name: client.delete(name))  # type: ignore[misc]  # mypy cannot type a lambda with a default
+        names = list(ask(lambda: list(client.scan_iter(f"{keys.INDEX_ENTRIES}*", count=1000))))
+        if not _holding(client, token, lambda pipe: pipe.delete(*names) if names else pipe):
+            return False
         failpoint("rebuild.emptied")
         count = 0
         for recording_id in recording_ids(storage):
-            if ask(lambda: client.get(keys.INDEX_LOCK)) != token:
-                return False  # this process slept too long, another one is filling
-            ask(lambda: client.pexpire(keys.INDEX_LOCK, _LOCK_MS))
             try:
                 recording = load(storage, recording_id)
             except DAMAGE as error:  # costs nobody else anything
                 log.error("index: %s is left out, for it cannot be read: %r", recording_id, error)
                 continue
-            _fill(index, recording)
+            if not _holding(client, token, partial(_fill, index, recording)):
+                return False
             count += 1
             failpoint("rebuild.filled")
         run_id = ask(lambda: client.info("server"))["run_id"]
         epoch = time.time_ns() // 1_000_000
-        ask(lambda: client.mset({keys.INDEX_SERVER: run_id, keys.EPOCH: epoch}))
+        if not _holding(client, token, lambda pipe: pipe.mset({keys.INDEX_SERVER: run_id, keys.EPOCH: epoch})):
+            return False
         failpoint("rebuild.ended")
         metrics.REBUILDS.inc()
         log.info("index: made anew of %d recordings in %.2f s", count, time.monotonic() - began)
         return True
     finally:
-        if ask(lambda: client.get(keys.INDEX_LOCK)) == token:
-            ask(lambda: client.delete(keys.INDEX_LOCK))
+        _holding(client, token, lambda pipe: pipe.delete(keys.INDEX_LOCK))
+
+
+def _holding(client: Redis, token: str, write: Callable[[Pipeline], object]) -> bool:
+    """Write as the one who fills; False, and nothing is written, if by now that is another. Raises `Unavailable`.
+
+    Whoever hangs until its lock has run out must not empty what another one filled, nor say that it is complete.
+    """
+
+    def written() -> bool:
+        with client.pipeline() as pipe:
+            try:
+                pipe.watch(keys.INDEX_LOCK)  # type: ignore[no-untyped-call]  # redis-py has no types for it
+                if client.get(keys.INDEX_LOCK) != token:
+                    return False
+                pipe.multi()
+                pipe.pexpire(keys.INDEX_LOCK, _LOCK_MS)
+                write(pipe)
+                pipe.execute()
+            except WatchError:
+                return False
+        return True
+
+    return bool(ask(written))
 
 
 def settle(index: Index, storage: Storage) -> None:
@@ -102,8 +128,15 @@ def settle(index: Index, storage: Storage) -> None:
 
 def check(index: Index, storage: Storage) -> list[str]:
     """Sentences about what index and storage do not agree in. Raises `Unavailable`."""
-    if not index.ready():
-        return ["the index is empty or was lost: `callreel rebuild` makes it anew"]
+    try:
+        if index.ready():
+            return _compared(index, storage)
+    except IndexLost:  # while we looked
+        pass
+    return ["the index is empty or was lost: `callreel rebuild` makes it anew"]
+
+
+def _compared(index: Index, storage: Storage) -> list[str]:
     slots = {entry.key: recording_of(storage, entry.key) for entry in storage.list("calls/")}
     found = [f"{key}: cannot be read" for key, recording_id in slots.items() if recording_id is None]
     ids = set(recording_ids(storage))
@@ -157,10 +190,8 @@ def _flat(fields: Mapping[str, str | int]) -> list[str | int]:
     return [part for pair in fields.items() for part in pair]
 
 
-def _fill(index: Index, recording: Recording) -> None:
-    index.note(recording, wake=False)
-    client = index.redis
-    pipeline = client.pipeline(transaction=False)
+def _fill(index: Index, recording: Recording, pipeline: Pipeline) -> None:
+    index.note(recording, wake=False, pipeline=pipeline)
     for name, slots in _slots(recording).items():
         pipeline.hset(name, items=_flat(slots))
     chunks = [chunk for track in recording.tracks() for segment in track.segments for chunk in segment.chunks]
@@ -180,7 +211,6 @@ def _fill(index: Index, recording: Recording) -> None:
     if recording.status in FINAL and chunks:
         # Whether its result has its last chunk is not known here; who looks will find out, and say `settled`.
         pipeline.sadd(keys.INDEX_OPEN, recording.recording_id)
-    ask(pipeline.execute)
 
 
 def _differences(index: Index, recording: Recording) -> Iterator[str]:
@@ -191,6 +221,9 @@ def _differences(index: Index, recording: Recording) -> Iterator[str]:
     for name, stored in (("status", str(recording.status)), ("sequence", str(recording.sequence))):
         if known.get(name) != stored:
             yield f"{name} is {known.get(name)} in the index, {stored} in the storage"
+    looked_after = ask(lambda: index.redis.sismember(keys.INDEX_OPEN, recording.recording_id))
+    if recording.status not in FINAL and not looked_after:
+        yield f"it is {recording.status}, and nobody looks after it"
     if recording.status is Status.DELETING:  # some of it is gone already
         return
     stored_slots = _slots(recording)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from callreel import keys
@@ -90,7 +90,9 @@ class ChunkStore:
                 raise
             slots.release(recording_id, conflict.reserved)
             failpoint("ack.released")
-            return slots.reserve(recording_id, chunk, incoming.participant_id)
+            # Should that process come back, store its object and die, there are two: what was received first counts.
+            first_ms = min(chunk.received_ms, conflict.reserved.received_ms - 1)
+            return slots.reserve(recording_id, replace(chunk, received_ms=first_ms), incoming.participant_id)
 
     def _is_stored(self, key: str) -> bool:
         try:

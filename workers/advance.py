@@ -123,7 +123,8 @@ def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
     if recording.stopped_ms is None:
         return False
     patience_ms = settings.drain_s * 1000
-    return now_ms >= recording.stopped_ms + patience_ms or all(
+    # A clock that was set back would make everybody wait for as long as that.
+    return abs(now_ms - recording.stopped_ms) >= patience_ms or all(
         track.participant_id in recording.removed
         or (track.complete and not any(segment.missing() for segment in track.segments))
         or track.heard_ms < recording.stopped_ms - patience_ms

@@ -117,16 +117,18 @@ def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) 
                     name=file.name, kind="track", status="failed", mime_type=file.mime_type, error=str(error)[:300]
                 )
         failpoint("export.stored")
-        _tell(bench, recording_id, artifact)
+        _tell(bench, recording_id, artifact, build.digest)
         failpoint("export.told")
 
 
 def give_up(bench: Bench, recording_id: str, participant_id: str, track_id: str, error: CallreelError) -> None:
     """Say of what is announced of a track that it will not come."""
     prefix = f"tracks/{participant_id}/{track_id}."
-    for artifact in bench.control.state(recording_id).artifacts:
+    state = bench.control.state(recording_id)
+    for artifact in state.artifacts:
         if artifact.status == "pending" and artifact.name.startswith(prefix):
-            _tell(bench, recording_id, replace(artifact, status="failed", error=error.detail))
+            failed = replace(artifact, status="failed", error=error.detail)
+            _tell(bench, recording_id, failed, state.build)
 
 
 def _made(file: TrackFile, target: Path, duration_ms: int) -> Artifact:
@@ -143,10 +145,13 @@ def _made(file: TrackFile, target: Path, duration_ms: int) -> Artifact:
     )
 
 
-def _tell(bench: Bench, recording_id: str, artifact: Artifact) -> None:
+def _tell(bench: Bench, recording_id: str, artifact: Artifact, build: str) -> None:
+    """Say what became of a file, unless another film was published meanwhile, which announced it anew."""
+
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
-        return None if artifact in state.artifacts else ("artifact", asdict(artifact))
+        told = state.build != build or artifact in state.artifacts
+        return None if told else ("artifact", asdict(artifact))
 
     bench.control.append(recording_id, decide)
 

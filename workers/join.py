@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 def join(bench: Bench, recording_id: str) -> bool:
-    """Publish the films of all windows; False if some are missing or it is published already."""
+    """Publish the films of all windows; False if some are missing, or another one is published."""
     recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         return False
@@ -59,14 +59,13 @@ def join(bench: Bench, recording_id: str) -> bool:
 
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
-        if state.build == build.digest:  # somebody else was quicker
+        if state.build != recording.build:  # somebody else was quicker, and may have known of more
             return None
         return ("completed" if state.status is Status.PROCESSING else "updated"), data
 
-    before = recording.sequence
-    published = bench.control.append(recording_id, decide).sequence > before
+    state = bench.control.append(recording_id, decide)
     failpoint("join.told")
-    return published
+    return state.build == build.digest
 
 
 def _publish(bench: Bench, build: Build, film: Film) -> Artifact:

@@ -60,7 +60,7 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
         except ObjectMissing:
             data = b"".join(storage.get(keys.chunk(recording_id, chunk)) for chunk in run)
             if run[0].seq != 0 and head is None:
-                head = _head_of(head_copy)
+                head = _readable_head(head_copy)
             scan = scan_run(run, data, head)
             storage.put_if_absent(key, scans.encode(scan))
             failpoint("scan.stored")
@@ -113,6 +113,14 @@ def _head_copy(storage: Storage, recording_id: str, track: Track, segment: Segme
     except ObjectMissing:
         first = segment.chunks[0]
         return storage.get(keys.chunk(recording_id, first)) if first.seq == 0 else b""
+
+
+def _readable_head(copy: bytes) -> tuple[Container, bytes] | None:
+    """What later runs of a segment need of its first chunk; None where that never came, or is no media."""
+    try:
+        return _head_of(copy)
+    except (ValueError, IndexError, OverflowError):
+        return None
 
 
 def _head_of(data: bytes) -> tuple[Container, bytes]:

@@ -108,19 +108,19 @@ class Sweeper:
                     self._look_after(recording)
         ids = {recording.recording_id for recording in found}
         self._asked = {each: asked for each, asked in self._asked.items() if each in ids}
-        self._rests_until_ms = {each: until for each, until in self._rests_until_ms.items() if until > now_ms()}
+        self._rests_until_ms = {each: until for each, until in self._rests_until_ms.items() if until > _steady_ms()}
 
     @contextlib.contextmanager
     def _alone(self, recording_id: str) -> Iterator[bool]:
         """What goes wrong with one recording costs the others nothing; it rests a while, which it is told."""
         with structlog.contextvars.bound_contextvars(recording_id=recording_id):
             try:
-                yield now_ms() < self._rests_until_ms.get(recording_id, 0)
+                yield _steady_ms() < self._rests_until_ms.get(recording_id, 0)
             except RedisError:
                 raise  # that concerns all of them
             except Exception:
                 log.exception("sweep: %s cannot be looked after; trying again later", recording_id)
-                self._rests_until_ms[recording_id] = now_ms() + _LAST_AGAIN_MS
+                self._rests_until_ms[recording_id] = _steady_ms() + _LAST_AGAIN_MS
 
     def _refresh(self) -> None:
         """Note what the journals say: of every recording once, of the open ones again and again; end the idle ones."""
@@ -158,18 +158,23 @@ class Sweeper:
                 self.queue.advance(recording.recording_id)
             return
         ask = self.queue.delete if recording.status == Status.DELETING else self.queue.advance
-        drained_ms = (recording.stopped_ms or 0) + int(self.settings.drain_s * 1000)
-        if recording.status == Status.STOPPING and at_ms < drained_ms:
+        stopped_ago_ms = abs(at_ms - (recording.stopped_ms or 0))  # a clock may be set back, as in `is_drained`
+        if recording.status == Status.STOPPING and stopped_ago_ms < self.settings.drain_s * 1000:
             return  # whoever completes the last track before that asks for `advance` itself
         status, asked_ms, pause_ms = self._asked.get(recording.recording_id, (None, 0, 0))
         if status != recording.status:
             pause_ms = 0
-        if at_ms >= asked_ms + pause_ms:
+        if _steady_ms() >= asked_ms + pause_ms:
             ask(recording.recording_id)
             least_ms = _LAST_AGAIN_MS if recording.status in FINAL else _FIRST_AGAIN_MS  # nobody waits for what is made
             pause_ms = min(max(2 * pause_ms, least_ms), _LAST_AGAIN_MS)
-            self._asked[recording.recording_id] = (recording.status, at_ms, pause_ms)
+            self._asked[recording.recording_id] = (recording.status, _steady_ms(), pause_ms)
             failpoint("sweep.asked")
+
+
+def _steady_ms() -> int:
+    """For pauses: a clock that nobody sets."""
+    return time.monotonic_ns() // 1_000_000
 
 
 def stop_overlong(control: Control, recording_id: str) -> None:

@@ -136,11 +136,13 @@ def test_check_tells_what_does_not_agree(desk: Desk, redis_url: str, data_dir: P
     [chunk] = (data_dir / f"recordings/{recording_id}/chunks/alice/cam/000000").glob("000009.*")
     chunk.rename(chunk.with_name(chunk.name.replace("000009.", "000010.")))
     desk.index.redis.hset(keys.index_recording(recording_id), "status", "failed")
+    desk.index.redis.srem(keys.INDEX_OPEN, recording_id)
     desk.index.redis.hset(keys.index_recording("rec_c9_1732259000123"), "status", "failed")
     found = rebuild.check(desk.index, desk.storage)
     assert f"{recording_id}: track cam, seg 0, seq 4: registered, but not stored" in found
     assert f"{recording_id}: track cam, seg 0, seq 10: stored, but not registered" in found
     assert f"{recording_id}: status is failed in the index, stopping in the storage" in found
+    assert f"{recording_id}: it is stopping, and nobody looks after it" in found
     assert "rec_c9_1732259000123: in the index, but not in the storage" in found
     rebuild.rebuild(desk.index, desk.storage, force=True)
     assert rebuild.check(desk.index, desk.storage) == []

@@ -103,6 +103,22 @@ def test_only_the_first_chunk_of_somebody(data_dir: Path, redis_url: str, call: 
     assert gaps_of(made, "short") == ["unconfirmed"]
 
 
+def test_a_segment_whose_first_chunk_never_came_costs_nobody_else_anything(
+    data_dir: Path, redis_url: str, call: Capture
+) -> None:
+    recording_id = build_recording(data_dir, call)
+    run = next(run for run in call.runs if run.has_video)
+    third = len(run.data) // 3
+    blobs = [run.data[:third], run.data[third : 2 * third], run.data[2 * third :]]
+    add(data_dir, recording_id, "headless", blobs, run.mime_type)
+    folder = data_dir / "recordings" / recording_id
+    for path in (*folder.glob("chunks/headless/*/*/000000.*"), *folder.glob("segments/headless/*/*/head")):
+        path.unlink()
+    made = make_film(data_dir, redis_url, recording_id)
+    others_are_unharmed(made, call)
+    assert set(gaps_of(made, "headless")) == {"lost", "unreadable", "unconfirmed"}
+
+
 def test_mutated_media_end_within_their_bounds(data_dir: Path, redis_url: str, call: Capture) -> None:
     """Bytes turned over in the middle of real chunks: whatever can be decoded is, nobody else is touched."""
     recording_id = build_recording(data_dir, call)
