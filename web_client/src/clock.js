@@ -10,12 +10,17 @@ import { Emitter } from "./emitter.js";
 /** @typedef {Belief & { takenMs: number }} Sample */
 
 /** Half a round trip is the error of one probe; the best of a burst is nearly always free of queueing. */
-const BURST = 5;
+const BURST = 8;
 const EVERY_MS = 10_000;
 const PROBE_TIMEOUT_MS = 5_000;
 /** Quartz clocks differ by up to about 100 ppm: an older probe is worth less by that much. */
 const DRIFT = 100e-6;
 const KEEP_MS = 120_000;
+/** Wall clock against monotonic clock, looked at every second: what moves them apart by so much at once is sleep, or a hand. */
+const TICK_MS = 1_000;
+const STEP_MS = 50;
+/** Timers that were held back this long: the machine slept, or the window did. */
+const ASLEEP_MS = 5_000;
 
 /** Milliseconds since 1970 on this browser's monotonic clock. */
 export function now() {
@@ -50,20 +55,39 @@ export function choose(samples, nowMs) {
   return { kept, best };
 }
 
-/** @extends {Emitter<{ belief: Belief }>} */
+/**
+ * Whether the monotonic clock itself has moved against the server's: some stand still while the machine sleeps.
+ * @param {Belief} before @param {Belief} after
+ */
+export function hasJumped(before, after) {
+  return Math.abs(after.offsetMs - before.offsetMs) > Math.max(30, 3 * (before.errMs + after.errMs));
+}
+
+/**
+ * @typedef {object} ClockEvents
+ * @property {Belief} belief
+ * @property {{ byMs: number }} jump what was stamped before and what is stamped now are not on one clock
+ */
+
+/** @extends {Emitter<ClockEvents>} */
 export class Clock extends Emitter {
   #api;
   #now;
+  #wall;
   /** @type {Sample[]} */ #samples = [];
   /** @type {Sample | null} */ #best = null;
+  /** @type {Sample | null} believed before something happened to the clocks */ #doubted = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #ticker;
   #running = false;
+  #seen = { wallMs: 0, monoMs: 0 };
 
-  /** @param {Pick<Api, "time">} api @param {() => number} [clock] */
-  constructor(api, clock = now) {
+  /** @param {Pick<Api, "time">} api @param {() => number} [clock] @param {() => number} [wall] */
+  constructor(api, clock = now, wall = Date.now) {
     super();
     this.#api = api;
     this.#now = clock;
+    this.#wall = wall;
   }
 
   /** @returns {Belief | null} null until the first probe came back */
@@ -79,12 +103,32 @@ export class Clock extends Emitter {
   start() {
     if (this.#running) return;
     this.#running = true;
+    this.#seen = { wallMs: this.#wall(), monoMs: this.#now() };
+    this.#ticker = setInterval(() => this.tick(), TICK_MS);
     void this.#loop();
   }
 
   stop() {
     this.#running = false;
     clearTimeout(this.#timer);
+    clearInterval(this.#ticker);
+  }
+
+  /** Looks whether something has happened to the clocks. */
+  tick() {
+    const [wallMs, monoMs] = [this.#wall(), this.#now()];
+    const [wallWent, monoWent] = [wallMs - this.#seen.wallMs, monoMs - this.#seen.monoMs];
+    this.#seen = { wallMs, monoMs };
+    if (Math.abs(wallWent - monoWent) > STEP_MS || monoWent > ASLEEP_MS) this.doubt();
+  }
+
+  /** The clocks may have moved: asks the server anew, and tells of a jump if there was one. */
+  doubt() {
+    this.#doubted ??= this.#best;
+    this.#samples = [];
+    if (!this.#running) return;
+    clearTimeout(this.#timer);
+    void this.#loop();
   }
 
   /** A burst of probes, one after the other. What fails is left out. */
@@ -101,16 +145,21 @@ export class Clock extends Emitter {
     const { kept, best } = choose(this.#samples, this.#now());
     this.#samples = kept;
     if (best) {
+      const before = this.#doubted;
+      this.#doubted = null;
       this.#best = best;
       this.emit("belief", { offsetMs: best.offsetMs, errMs: best.errMs });
+      if (before && hasJumped(before, best)) this.emit("jump", { byMs: Math.round(best.offsetMs - before.offsetMs) });
     }
     return this.belief;
   }
 
+  #turn = 0;
   async #loop() {
+    const turn = ++this.#turn;
     await this.probe();
-    if (!this.#running) return;
-    // Until the first success every chunk goes out without an offset: ask sooner.
-    this.#timer = setTimeout(() => void this.#loop(), this.#best ? EVERY_MS : 1_000);
+    if (!this.#running || turn !== this.#turn) return;
+    // Until there is an answer every chunk goes out without an offset, or with a doubtful one: ask sooner.
+    this.#timer = setTimeout(() => void this.#loop(), this.#best && !this.#doubted ? EVERY_MS : 1_000);
   }
 }

@@ -9,6 +9,9 @@ import { frames } from "./socket.js";
 /** @typedef {"audio" | "video" | "av"} Kind */
 /** @typedef {{ source: Source, kind: Kind, label?: string, participantId?: string }} TrackBody */
 /** @typedef {{ seg: number, chunks: number, bytes: number }} SegmentSum */
+/** @typedef {"muted" | "unmuted" | "paused" | "resumed" | "ended" | "settings" | "consent" | "health"} FactType */
+/** @typedef {{ id: string, type: FactType, atMs: number, data?: Record<string, unknown> }} Fact what happened to a track, on the client's clock */
+/** @typedef {{ seg: number, have: [number, number][], next: number, bytes: number }} HaveSegment */
 /** @typedef {{ segments: SegmentSum[], reason: string }} Completion */
 /** @typedef {{ trackId: string, limits: Record<string, number>, serverTimeMs: number }} TrackAnswer */
 /** @typedef {{ seg: number, seq: number, duplicate: boolean, next: number, missing: [number, number][], serverTimeMs: number }} ChunkAnswer */
@@ -44,7 +47,8 @@ import { frames } from "./socket.js";
 /** @typedef {{ id?: string, type: string, timestamp?: string, sequence?: number, data: any }} CallEvent */
 /** @typedef {{ seg: number, seq: number, start: number, at: number, offset?: number, err?: number }} ChunkFields */
 /** @typedef {string | (() => string | Promise<string>)} Token */
-/** @typedef {{ timeoutMs?: number, signal?: AbortSignal }} CallOptions */
+/** @typedef {(refused?: string) => Promise<string>} TokenSource told which token the server did not take, if one */
+/** @typedef {{ timeoutMs?: number, signal?: AbortSignal, keepalive?: boolean }} CallOptions `keepalive`: it may outlive the page */
 
 /** Small JSON answers come in milliseconds; a request that is silent this long is lost. */
 const CONTROL_TIMEOUT_MS = 15_000;
@@ -131,20 +135,23 @@ class Credentials {
     return typeof this.#token === "function";
   }
 
-  async get() {
-    const token = this.#token;
-    if (typeof token === "string") return token;
-    this.#current ??= Promise.resolve().then(token);
-    try {
-      return await this.#current;
-    } catch (cause) {
-      this.#current = null;
-      throw new CallreelError("token", "No token could be had.", { retryable: true, cause });
-    }
-  }
-
   forget() {
     this.#current = null;
+  }
+
+  /** @type {TokenSource} */
+  async get(refused) {
+    const token = this.#token;
+    if (typeof token === "string") return token;
+    // Three uploads that are refused at once ask for one new token, not for three.
+    if (refused !== undefined && (await this.#current?.catch(() => null)) === refused) this.#current = null;
+    const asked = (this.#current ??= Promise.resolve().then(() => token()));
+    try {
+      return await asked;
+    } catch (cause) {
+      if (this.#current === asked) this.#current = null;
+      throw new CallreelError("token", "The page gave no token.", { retryable: true, cause });
+    }
   }
 }
 
@@ -179,6 +186,16 @@ export class Api {
   /** Whether there is a WebSocket to try. */
   get hasSockets() {
     return Boolean(this.#WebSocket);
+  }
+
+  /** The token; another one than `refused`, if there is any. @type {TokenSource} */
+  token(refused) {
+    return this.#credentials.get(refused);
+  }
+
+  /** A new token can be had. */
+  get renewable() {
+    return this.#credentials.renewable;
   }
 
   /** The participant that the token speaks for; "" where it does not tell (only the server checks it). */
@@ -254,7 +271,7 @@ export class Api {
   /**
    * The address is the same for all chunks of a track, so that a browser asks for leave (preflight) once.
    * @param {string} recordingId @param {string} trackId
-   * @param {{ bytes: ArrayBuffer, mimeType: string, digest: string, header: string }} chunk
+   * @param {{ bytes: ArrayBuffer | Blob, mimeType: string, digest: string, header: string }} chunk
    * @param {CallOptions} [options]
    * @returns {Promise<ChunkAnswer>}
    */
@@ -264,6 +281,16 @@ export class Api {
       body: chunk.bytes,
       headers: { "Content-Type": chunk.mimeType, "Content-Digest": chunk.digest, Chunk: chunk.header },
     });
+  }
+
+  /** What the server has of a track. @param {string} recordingId @param {string} trackId @param {CallOptions} [options] @returns {Promise<{ segments: HaveSegment[] }>} */
+  haveChunks(recordingId, trackId, options) {
+    return this.#json("GET", `${this.#trackUrl(recordingId, trackId)}/chunks`, options);
+  }
+
+  /** @param {string} recordingId @param {string} trackId @param {Fact[]} facts @param {CallOptions} [options] */
+  postFacts(recordingId, trackId, facts, options) {
+    return this.#json("POST", `${this.#trackUrl(recordingId, trackId)}/facts`, { ...options, json: { facts } });
   }
 
   /** @param {string} recordingId @param {string} trackId @param {Completion} body @param {CallOptions} [options] */
@@ -354,11 +381,12 @@ export class Api {
     }
   }
 
-  /** @param {string} method @param {string} url @param {SendOptions} options @returns {Promise<Response>} */
-  async #send(method, url, options, again = false) {
+  /** @param {string} method @param {string} url @param {SendOptions} options @param {string} [refused] a token that was not taken @returns {Promise<Response>} */
+  async #send(method, url, options, refused) {
     const headers = { ...options.headers };
     if (options.json !== undefined) headers["Content-Type"] = "application/json";
-    if (!options.anonymous) headers.Authorization = `Bearer ${await this.#credentials.get()}`;
+    const token = options.anonymous ? "" : await this.#credentials.get(refused);
+    if (token) headers.Authorization = `Bearer ${token}`;
     let response;
     try {
       response = await this.#fetch.call(globalThis, url, {
@@ -366,6 +394,7 @@ export class Api {
         headers,
         body: options.json === undefined ? options.body : JSON.stringify(options.json),
         signal: options.signal,
+        keepalive: options.keepalive ?? false,
         cache: "no-store",
         credentials: "omit",
       });
@@ -375,9 +404,9 @@ export class Api {
     }
     options.onHead?.();
     if (response.ok) return response;
-    if (response.status === 401 && this.#credentials.renewable && !options.anonymous) {
-      this.#credentials.forget();
-      if (!again) return this.#send(method, url, options, true);
+    if (response.status === 401 && this.#credentials.renewable && token && refused === undefined) {
+      void response.body?.cancel().catch(() => {});
+      return this.#send(method, url, options, token);
     }
     throw await refusal(response, this.#credentials.renewable);
   }

@@ -3,13 +3,17 @@
  * and capture ends as soon as it says that it stopped, or for as long as it says that it is paused.
  */
 
-import { Api, randomId } from "./protocol.js";
-import { Clock } from "./clock.js";
+import { Api, CallreelError, randomId } from "./protocol.js";
+import { Clock, now } from "./clock.js";
+import { Depot, DEPOT_EVENTS } from "./depot.js";
 import { Emitter } from "./emitter.js";
 import { follow } from "./events.js";
+import { Feed } from "./feed.js";
 import { Outbox } from "./outbox.js";
+import { LastWords, watchPage } from "./page.js";
+import { PRESETS, RUNGS, look, newLadder } from "./quality.js";
+import { Recovery } from "./recovery.js";
 import { Take } from "./take.js";
-import { Uploader } from "./uploader.js";
 
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */
 /** @typedef {import("./protocol.js").Recording} Recording */
@@ -18,8 +22,9 @@ import { Uploader } from "./uploader.js";
 /** @typedef {import("./outbox.js").ChunkRow} ChunkRow */
 /** @typedef {import("./outbox.js").TrackRow} TrackRow */
 /** @typedef {import("./recorder.js").RecorderOptions} RecorderOptions */
+/** @typedef {import("./take.js").Home} Home */
 /** @typedef {import("./uploader.js").Progress} Progress */
-/** @typedef {import("./uploader.js").Which} Which */
+/** @typedef {import("./depot.js").DepotEvents} DepotEvents */
 /**
  * @typedef {object} CallOptions
  * @property {string} [endpoint] origin of the server; by default the page's own
@@ -33,49 +38,63 @@ import { Uploader } from "./uploader.js";
  *   follow?: boolean,
  *   recordingId?: string,
  *   participantId?: string,
- *   outbox?: Outbox,
+ *   store?: Outbox | "memory",
+ *   consent?: boolean | ((recordingId: string) => boolean | Promise<boolean>),
+ *   preset?: import("./quality.js").Preset,
+ *   adapt?: boolean,
  *   maxParallel?: number,
  *   locks?: LockManager | null,
  * }} CallRecorderOptions
- * `follow`: capture runs whenever the host records. Else it runs from `addTrack` to `end`, in `recordingId` or in the
- * recording that runs now. `participantId`: for whom, where the token is a service's.
+ * `follow`, the default: capture runs whenever the host records. Else it runs from `addTrack` to `end`, in `recordingId`
+ * or in the recording that runs now. `participantId`: for whom, where the token is a service's. `consent`: whether this
+ * person agrees, or who asks them; without it that is the page's business. `adapt`: fewer bits where the line does not
+ * carry them; the default.
  */
 /**
- * @typedef {object} CallRecorderEvents
- * @property {{ recordingId: string, startedAt: string | null }} started capture has begun
- * @property {{ recordingId: string }} paused nothing is captured until `resumed`; also right behind `started`
- * @property {{ recordingId: string }} resumed
- * @property {{ recordingId: string }} stopped capture has ended; uploads go on
- * @property {{ recordingId: string }} drained the server has everything of this recording, or refused it
- * @property {ChunkRow} chunk recorded and kept
- * @property {Which & { seg: number, seq: number, sizeBytes: number, duplicate: boolean }} acknowledged
- * @property {Which & { error: import("./protocol.js").CallreelError, attempt: number, delayMs: number }} retry
- * @property {Which & { error: import("./protocol.js").CallreelError, seg?: number, seq?: number }} refused
- * @property {Which & { missing: unknown }} completed
- * @property {Progress} progress
- * @property {{ reason: string }} degraded chunks are in memory only
- * @property {{ error: unknown, source?: Source }} error a source could not be recorded, or stopped by itself
- * @property {CallEvent} event of the call, as it came; only with `follow`
- * @property {{ online: boolean, error?: unknown }} connection to the events; only with `follow`
+ * @typedef {DepotEvents & {
+ *   started: { recordingId: string, startedAt: string | null },
+ *   paused: { recordingId: string },
+ *   resumed: { recordingId: string },
+ *   stopped: { recordingId: string },
+ *   drained: { recordingId: string },
+ *   declined: { recordingId: string },
+ *   chunk: ChunkRow,
+ *   segment: { source: Source, seg: number, mimeType: string, reason: string },
+ *   quality: { rung: number, videoBitsPerSecond: number },
+ *   error: { error: unknown, source?: Source },
+ *   event: CallEvent,
+ *   connection: { online: boolean, error?: unknown },
+ * }} CallRecorderEvents
+ * `started`, `stopped`: capture has begun, has ended, uploads go on. `paused` by the host, also right behind `started`.
+ * `drained`: the server has everything of this recording, or refused it. `declined`: this person does not agree. `chunk`:
+ * recorded and kept. `segment`: a recorder was started, and why. `error`: a recorder failed; it goes on by itself where
+ * anything can be done. `event`, `connection`: of the call, only with `follow`.
  */
-/** @typedef {{ track: MediaStreamTrack, source: Source, label: string, take: Take | null }} Feed */
 /** @typedef {{ drained: boolean } & Progress} EndResult */
 
 const RUNNING = ["recording", "paused"];
+/** Chromium's own choice for a camera, of which the rungs are fractions where nothing was asked for. */
+const USUAL_BITS = 2_500_000;
+/** What other windows of this browser left when they died is looked for now and then. */
+const SWEEP_MS = 60_000;
+const LOOK_MS = 5_000;
 
 /** @extends {Emitter<CallRecorderEvents>} */
 export class CallRecorder extends Emitter {
   #options;
   #api;
   #clock;
-  #outbox;
-  #uploader;
-  #locks;
+  #depot;
+  #recovery;
+  #lastWords = new LastWords();
+  #ladder = newLadder();
+  /** @type {Progress} */ #progress = { pendingChunks: 0, pendingBytes: 0, pendingMs: 0, sentChunks: 0, sentBytes: 0 };
   /** @type {Set<Feed>} */ #feeds = new Set();
-  /** @type {Set<Promise<void>>} */ #finishing = new Set();
+  /** @type {Set<Promise<unknown>>} */ #finishing = new Set();
   #following = new AbortController();
   /** @type {string | null} */ #recordingId = null;
   #paused = false;
+  /** What this person said, by recording. @type {Map<string, Promise<boolean>>} */ #consents = new Map();
   /** @type {(() => void)[]} */ #undo = [];
   /** Whose tracks these are. */
   #owner = "";
@@ -87,22 +106,32 @@ export class CallRecorder extends Emitter {
     this.#options = options;
     this.#api = new Api(options);
     this.#clock = new Clock(this.#api, options.now);
-    this.#outbox = options.outbox ?? new Outbox();
-    this.#uploader = new Uploader(this.#api, this.#outbox, { maxParallel: options.maxParallel });
-    this.#locks = options.locks === undefined ? globalThis.navigator?.locks : options.locks;
-    for (const name of /** @type {const} */ (["acknowledged", "retry", "refused", "completed", "progress"])) {
-      this.#undo.push(this.#uploader.on(name, (detail) => this.emit(name, /** @type {any} */ (detail))));
-    }
-    this.#undo.push(this.#outbox.on("degraded", (detail) => this.emit("degraded", detail)));
-    const online = () => this.#uploader.nudge();
-    globalThis.addEventListener?.("online", online);
-    this.#undo.push(() => globalThis.removeEventListener?.("online", online));
+    const store = options.store === "memory" ? new Outbox({ indexedDB: null }) : (options.store ?? new Outbox());
+    this.#depot = new Depot(this.#api, store, { maxParallel: options.maxParallel });
+    this.#recovery = new Recovery(this.#depot, options.locks === undefined ? globalThis.navigator?.locks : options.locks);
+    for (const name of DEPOT_EVENTS) this.#undo.push(this.#depot.on(name, (detail) => this.emit(name, /** @type {any} */ (detail))));
+    this.#undo.push(
+      this.#depot.on("progress", (progress) => (this.#progress = progress)),
+      this.#depot.on("acknowledged", (chunk) => this.#lastWords.remove(chunk)),
+      this.#clock.on("jump", () => this.#restart("clock")),
+      watchPage({
+        onHidden: () => this.flush(),
+        onLeave: () => this.#leave(),
+        onReturn: () => {
+          this.#clock.doubt();
+          void this.#depot.nudge();
+        },
+        onOnline: () => void this.#depot.nudge(),
+      }),
+    );
+    this.#every(LOOK_MS, () => this.#adapt());
+    if (globalThis.navigator?.locks) this.#every(SWEEP_MS, () => void this.recoverPending().catch(() => {}));
     this.#identified = this.#api.identity().then(
       (id) => void (this.#owner = options.participantId ?? id),
       () => {}, // no token now; requests say so themselves
     );
     this.#clock.start();
-    if (options.follow) void this.#identified.then(() => this.#follow());
+    if (options.follow !== false) void this.#identified.then(() => this.#follow());
   }
 
   get clock() {
@@ -120,7 +149,7 @@ export class CallRecorder extends Emitter {
   }
 
   get progress() {
-    return this.#uploader.progress;
+    return this.#progress;
   }
 
   /**
@@ -129,27 +158,46 @@ export class CallRecorder extends Emitter {
    * @param {{ source?: Source, label?: string }} [about] `label` is shown where the token names nobody
    */
   async addTrack(track, { source = track.kind === "audio" ? "microphone" : "camera", label = "" } = {}) {
-    /** @type {Feed} */
-    const feed = { track, source, label, take: null };
+    if (!globalThis.crypto?.subtle) {
+      throw new CallreelError("insecure_origin", "This page was not loaded over https (or from localhost): browsers neither record nor encrypt there.");
+    }
+    const feed = new Feed(track, source, label, async (stopped) => {
+      this.#feeds.delete(stopped);
+      await stopped.take?.finish("removed");
+    });
     await this.#identified;
     this.#feeds.add(feed);
-    if (!this.#options.follow && !this.#recordingId) {
+    if (this.#options.follow === false && !this.#recordingId) {
       const known = this.#options.recordingId;
       const { recordingId, startedAt } = known ? { recordingId: known, startedAt: null } : await this.#api.recording();
       if (!this.#recordingId) this.#begin(recordingId, startedAt, false);
+      else if (!feed.take) this.#capture(feed, this.#recordingId);
     } else if (this.#recordingId) this.#capture(feed, this.#recordingId);
-    return {
-      /** Another device for the same source: a new segment of the same track. @param {MediaStreamTrack} other */
-      replaceTrack: async (other) => {
-        feed.track = other;
-        if (!this.#paused) await feed.take?.record(other);
-      },
-      /** This source is gone; what was recorded of it is still uploaded. */
-      stop: async () => {
-        this.#feeds.delete(feed);
-        await feed.take?.finish("removed");
-      },
-    };
+    return feed;
+  }
+
+  /** Another device for the same source: a new segment of the same track. @param {MediaStreamTrack} old @param {MediaStreamTrack} other */
+  replace(old, other) {
+    for (const feed of this.#feeds) if (feed.track === old) feed.replace(other);
+  }
+
+  /** Nothing is captured here until `resume`; the others, and the recording, go on. */
+  pause() {
+    for (const feed of this.#feeds) feed.pause();
+  }
+
+  resume() {
+    for (const feed of this.#feeds) feed.resume();
+  }
+
+  /** This person does not agree any more: nothing is captured of them in this recording, and nothing that was is shown. */
+  withdraw() {
+    const recordingId = this.#recordingId;
+    if (!recordingId) return;
+    this.#consents.set(recordingId, Promise.resolve(false));
+    for (const { take } of this.#feeds) take?.tell("consent", { agreed: false });
+    this.#halt("withdrawn");
+    this.emit("declined", { recordingId });
   }
 
   /** Asks the recorders for what they have. For a page that is about to be hidden. */
@@ -165,56 +213,49 @@ export class CallRecorder extends Emitter {
   async end({ drainTimeoutMs = 30_000, reason = "ended" } = {}) {
     this.#following.abort();
     this.#halt(reason);
+    this.#feeds.clear();
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     const timeout = new Promise((resolve) => (timer = setTimeout(() => resolve(false), drainTimeoutMs)));
     const drained = await Promise.race([Promise.all(this.#finishing).then(() => true), timeout]);
     clearTimeout(timer);
-    this.#feeds.clear();
     return { drained: drained === true, ...this.progress };
   }
 
-  /** Ends everything now, uploads too. What was not acknowledged stays in the outbox for `recoverPending`. */
+  /** Ends everything now, uploads too. What was not acknowledged stays in the outbox for the next visit. */
   close() {
     this.#following.abort();
     this.#halt("closed");
-    this.#uploader.close();
+    this.#feeds.clear();
+    void this.#depot.close();
+    this.#recovery.close();
     this.#clock.stop();
     for (const undo of this.#undo) undo();
   }
 
   /**
    * Sends what an earlier visit left behind: a crash, a reload, a lost network. Resolves when all of it is stored or
-   * refused. Tracks of other people, and those that another window still records, are left alone.
+   * refused. Tracks of other people, and those that another window cares for, are left alone.
    * @returns {Promise<{ tracks: number, chunks: number, bytes: number }>}
    */
   async recoverPending() {
-    const found = { tracks: 0, chunks: 0, bytes: 0 };
     await this.#identified;
-    const here = { endpoint: this.#api.endpoint, callId: this.#api.callId, owner: this.#owner };
-    const mine = (/** @type {TrackRow} */ t) => t.endpoint === here.endpoint && t.callId === here.callId && t.owner === here.owner;
-    const rows = (await this.#outbox.tracks()).filter(mine);
-    await Promise.all(
-      rows.map((row) =>
-        this.#claim(row, async () => {
-          const chunks = await this.#outbox.chunks(row.recordingId, row.trackId);
-          found.tracks++;
-          found.chunks += chunks.length;
-          for (const chunk of chunks) found.bytes += chunk.sizeBytes;
-          const lane = this.#uploader.open(row);
-          this.#uploader.add(lane, ...chunks);
-          await this.#uploader.complete(lane, { segments: row.segments, reason: "recovered" });
-        }),
-      ),
-    );
-    return found;
+    await this.#depot.purge();
+    await this.#recovery.claim(this.#whose);
+    const claims = this.#recovery.news();
+    await Promise.all(claims.map((claim) => this.#recovery.finish(claim)));
+    const sum = (/** @type {(row: import("./depot.js").Leftover) => number} */ of) => claims.reduce((total, { row }) => total + of(row), 0);
+    return { tracks: claims.length, chunks: sum((row) => row.chunks), bytes: sum((row) => row.bytes) };
   }
 
-  /** Runs `work` as the only window that cares for this track; does not run it where another window does. @param {TrackRow} row @param {() => Promise<void>} work */
-  async #claim(row, work) {
-    const name = `callreel:${row.recordingId}/${row.trackId}`;
-    if (!this.#locks) return work();
-    await this.#locks.request(name, { ifAvailable: true }, (lock) => (lock ? work() : undefined));
+  get #whose() {
+    return { endpoint: this.#api.endpoint, callId: this.#api.callId, owner: this.#owner };
+  }
+
+  /** @param {number} ms @param {() => void} work */
+  #every(ms, work) {
+    const timer = setInterval(work, ms);
+    this.#undo.push(() => clearInterval(timer));
   }
 
   async #follow() {
@@ -239,7 +280,7 @@ export class CallRecorder extends Emitter {
     } else if (type === "recordingstarted") {
       this.#begin(data.recordingId, data.startedAt ?? timestamp ?? null, false);
     } else if (type === "recordingpaused" || type === "recordingresumed") {
-      if (data.recordingId === this.#recordingId) this.#pause(type === "recordingpaused");
+      if (data.recordingId === this.#recordingId) this.#hold(type === "recordingpaused");
     } else if (["recordingstopped", "recordingcompleted", "recordingfailed", "recordingdeleted"].includes(type)) {
       if (data.recordingId === this.#recordingId) this.#halt("stopped");
     }
@@ -247,7 +288,7 @@ export class CallRecorder extends Emitter {
 
   /** @param {string} recordingId @param {string | null} startedAt @param {boolean} paused */
   #begin(recordingId, startedAt, paused) {
-    if (this.#recordingId === recordingId) return this.#pause(paused);
+    if (this.#recordingId === recordingId) return this.#hold(paused);
     this.#halt("superseded");
     this.#recordingId = recordingId;
     this.#paused = paused;
@@ -257,11 +298,14 @@ export class CallRecorder extends Emitter {
   }
 
   /** A segment ends with a pause, and the next one of the same track begins behind it. @param {boolean} paused */
-  #pause(paused) {
+  #hold(paused) {
     const recordingId = this.#recordingId;
     if (!recordingId || this.#paused === paused) return;
     this.#paused = paused;
-    for (const { take, track } of this.#feeds) void (paused ? take?.pause() : take?.record(track));
+    for (const { take } of this.#feeds) {
+      if (paused) take?.hold("host");
+      else take?.release("host");
+    }
     this.emit(paused ? "paused" : "resumed", { recordingId });
   }
 
@@ -284,36 +328,92 @@ export class CallRecorder extends Emitter {
     this.emit("stopped", { recordingId });
   }
 
+  /** Whether this person agrees to this recording; asked once. @param {string} recordingId */
+  #consent(recordingId) {
+    const { consent = true } = this.#options;
+    let said = this.#consents.get(recordingId);
+    if (!said) {
+      said = Promise.resolve(typeof consent === "function" ? consent(recordingId) : consent).catch(() => false);
+      this.#consents.set(recordingId, said);
+      void said.then((agreed) => agreed || this.emit("declined", { recordingId }));
+    }
+    return said;
+  }
+
   /** @param {Feed} feed @param {string} recordingId */
-  #capture(feed, recordingId) {
-    const kind = /** @type {"audio" | "video"} */ (feed.track.kind);
+  async #capture(feed, recordingId) {
+    const asked = this.#options.consent !== undefined;
+    if (asked) {
+      if (!(await this.#consent(recordingId))) return;
+      if (this.#recordingId !== recordingId || !this.#feeds.has(feed) || feed.take) return;
+    }
+    const report = (/** @type {unknown} */ error) => this.emit("error", { error, source: feed.source });
+    const take = new Take(this.#home(feed, recordingId), {
+      depot: this.#depot,
+      clock: this.#clock,
+      now: this.#options.now ?? now,
+      recorder: () => ({ ...this.#options, ...this.#bits() }),
+      mayBeStill: feed.source === "screen" || feed.source === "other",
+      onError: report,
+      onChunk: (row, blob) => {
+        this.#lastWords.add({ row, blob });
+        this.emit("chunk", row);
+      },
+      onSegment: (segment) => this.emit("segment", { source: feed.source, ...segment }),
+    });
+    feed.begin(take, this.#paused);
+    if (asked) take.tell("consent", { agreed: true });
+  }
+
+  /** The track that a source is recorded as: that of before the reload, if there is one. @param {Feed} feed @param {string} recordingId @returns {Promise<Home>} */
+  async #home({ source, track, label }, recordingId) {
     const { participantId } = this.#options;
+    const kind = /** @type {"audio" | "video"} */ (track.kind);
     /** @type {TrackRow} */
     const row = {
+      ...this.#whose,
       recordingId,
-      // Random: after a reload the same source is another track, for nobody knows what the last run had numbered.
-      trackId: `${feed.source}-${randomId()}`,
-      endpoint: this.#api.endpoint,
-      callId: this.#api.callId,
-      owner: this.#owner,
-      body: { source: feed.source, kind, label: feed.label, ...(participantId && { participantId }) },
+      trackId: `${source}-${randomId()}`,
+      body: { source, kind, label, ...(participantId && { participantId }) },
       segments: [],
+      openedMs: Date.now(),
+      facts: [],
     };
-    let release = () => {};
-    // Tells other windows, before the outbox shows it to them, that this track is in good hands.
-    void this.#claim(row, () => new Promise((resolve) => (release = resolve)));
-    const take = new Take(row, {
-      outbox: this.#outbox,
-      uploader: this.#uploader,
-      clock: this.#clock,
-      recorder: this.#options,
-      onError: (error) => this.emit("error", { error, source: feed.source }),
-      onChunk: (chunk) => this.emit("chunk", chunk),
-      onEnded: () => void take.finish("ended"),
-    });
-    feed.take = take;
-    if (!this.#paused) void take.record(feed.track);
-    void take.done.then(release);
+    await this.#recovery.claim(this.#whose).catch(() => {});
+    const before = await this.#recovery.goOn(row).catch(() => null);
+    if (before) return before;
+    void this.#recovery.hold(row);
+    await this.#depot.open(row);
+    return { which: { recordingId, trackId: row.trackId }, nextSeg: 0 };
+  }
+
+  #bits() {
+    const { preset, videoBitsPerSecond = preset && PRESETS[preset].video, audioBitsPerSecond = preset && PRESETS[preset].audio } = this.#options;
+    const share = RUNGS[this.#ladder.rung] ?? 1;
+    return { audioBitsPerSecond, videoBitsPerSecond: share < 1 ? Math.round((videoBitsPerSecond ?? USUAL_BITS) * share) : videoBitsPerSecond };
+  }
+
+  /** Fewer bits, from the next segment on, before the backlog grows without end. */
+  #adapt() {
+    if (this.#options.adapt === false || !this.#recordingId) return;
+    const { rung } = this.#ladder;
+    this.#ladder = look(this.#ladder, now(), this.#progress.pendingChunks ? this.#progress.pendingMs : 0);
+    if (this.#ladder.rung === rung) return;
+    this.emit("quality", { rung: this.#ladder.rung, videoBitsPerSecond: this.#bits().videoBitsPerSecond ?? USUAL_BITS });
+    this.#restart("quality", "video");
+  }
+
+  /** @param {string} reason @param {string} [kind] */
+  #restart(reason, kind) {
+    for (const { take, track } of this.#feeds) if (!kind || track.kind === kind) take?.restart(reason);
+  }
+
+  /** What fits into the browser's budget still goes out; the next visit sends the rest. */
+  #leave() {
+    for (const { row, blob } of this.#lastWords.choose()) {
+      const { recordingId, trackId, mimeType, digest, header } = row;
+      this.#api.postChunk(recordingId, trackId, { bytes: blob, mimeType, digest, header }, { keepalive: true }).catch(() => {});
+    }
   }
 }
 

@@ -1,19 +1,21 @@
 /**
- * Brings to the server what the outbox holds. Each track is a lane: announce it, send its chunks oldest first, say
- * that it is complete; at most one request a lane and three in all. The one rule: what may succeed later is tried
- * without end; what the server refuses for good is told and skipped, so that it holds nothing else up.
+ * Brings to the server what the outbox holds. Each track is a lane: announce it, tell its facts, send its chunks oldest
+ * first, say that it is complete; at most one request a lane and three in all. The one rule: nothing here can fail in a
+ * way that a recorder would notice.
  */
 
-import { CallreelError } from "./protocol.js";
+import { CallreelError, contentDigest } from "./protocol.js";
 import { Emitter } from "./emitter.js";
+import { Lane, delayMs, endsLane, isWorthless } from "./lane.js";
 
 /** @typedef {import("./protocol.js").Api} Api */
 /** @typedef {import("./protocol.js").Completion} Completion */
+/** @typedef {import("./protocol.js").Fact} Fact */
 /** @typedef {import("./outbox.js").Outbox} Outbox */
 /** @typedef {import("./outbox.js").ChunkRow} ChunkRow */
 /** @typedef {import("./outbox.js").TrackRow} TrackRow */
 /** @typedef {{ recordingId: string, trackId: string }} Which */
-/** @typedef {{ pendingChunks: number, pendingBytes: number, sentChunks: number, sentBytes: number }} Progress */
+/** @typedef {{ pendingChunks: number, pendingBytes: number, pendingMs: number, sentChunks: number, sentBytes: number }} Progress `pendingMs`: how old the oldest of it is */
 /**
  * @typedef {object} UploaderEvents
  * @property {Which & { seg: number, seq: number, sizeBytes: number, duplicate: boolean }} acknowledged
@@ -31,70 +33,10 @@ import { Emitter } from "./emitter.js";
  * @property {() => number} [now]
  */
 
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 30_000;
 /** An upload is given 30 s and what it would take at 256 kbit/s; slower lines do not carry a call. */
 const TIMEOUT_MS = 30_000;
 const BYTES_PER_MS = 32;
-
-/** The server will never take this chunk, from whomever: no reason to keep it. @param {CallreelError} error */
-export function isWorthless(error) {
-  return error.fromServer && !error.retryable && error.status >= 400 && ![401, 403].includes(error.status);
-}
-
-/**
- * Full jitter, so that a thousand browsers do not come back in step; never before the server asked for it.
- * @param {number} attempt from 1
- * @param {CallreelError} error
- * @param {() => number} random
- */
-export function delayMs(attempt, error, random) {
-  const ceiling = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 16));
-  return error.retryAfterMs + random() * ceiling;
-}
-
-/** One track on its way. */
-export class Lane {
-  /** @type {ChunkRow[]} */ queue = [];
-  /** @type {Completion | null} */ completion = null;
-  announced = false;
-  busy = false;
-  attempt = 0;
-  notBeforeMs = 0;
-  /** Chunks that were refused and are still in the outbox, for a next visit. */
-  kept = 0;
-  /** Done or given up: nothing of it moves any more. */
-  closed = false;
-  /** @type {CallreelError | null} */ refused = null;
-  #settle = () => {};
-  /** @type {Promise<void>} */ settled;
-
-  /** @param {TrackRow} track @param {number} openedMs */
-  constructor(track, openedMs) {
-    this.track = track;
-    this.openedMs = openedMs;
-    this.settled = new Promise((resolve) => (this.#settle = resolve));
-  }
-
-  get which() {
-    return { recordingId: this.track.recordingId, trackId: this.track.trackId };
-  }
-
-  /** Something is to be said to the server. */
-  get ready() {
-    return !this.closed && !this.busy && (!this.announced || this.queue.length > 0 || this.completion !== null);
-  }
-
-  /** When its next piece was made: who is oldest goes first. */
-  get ageMs() {
-    return this.announced ? (this.queue[0]?.atMs ?? this.openedMs) : this.openedMs;
-  }
-
-  close() {
-    this.closed = true;
-    this.#settle();
-  }
-}
+const FACTS_AT_ONCE = 100;
 
 /** @extends {Emitter<UploaderEvents>} */
 export class Uploader extends Emitter {
@@ -111,7 +53,7 @@ export class Uploader extends Emitter {
   /** @type {unknown} */ #timer;
   #sent = { chunks: 0, bytes: 0 };
 
-  /** @param {Pick<Api, "putTrack" | "postChunk" | "completeTrack">} api @param {Outbox} outbox @param {UploaderOptions} [options] */
+  /** @param {Pick<Api, "putTrack" | "postChunk" | "postFacts" | "completeTrack">} api @param {Outbox} outbox @param {UploaderOptions} [options] */
   constructor(api, outbox, options = {}) {
     super();
     this.#api = api;
@@ -125,13 +67,14 @@ export class Uploader extends Emitter {
 
   /** @returns {Progress} */
   get progress() {
-    let pendingChunks = 0;
-    let pendingBytes = 0;
+    let [pendingChunks, pendingBytes, pendingMs] = [0, 0, 0];
+    const nowMs = this.#now();
     for (const lane of this.#lanes) {
       pendingChunks += lane.queue.length;
-      for (const chunk of lane.queue) pendingBytes += chunk.sizeBytes;
+      pendingBytes += lane.pendingBytes;
+      for (const chunk of lane.queue) pendingMs = Math.max(pendingMs, Math.round(nowMs - chunk.atMs));
     }
-    return { pendingChunks, pendingBytes, sentChunks: this.#sent.chunks, sentBytes: this.#sent.bytes };
+    return { pendingChunks, pendingBytes, pendingMs, sentChunks: this.#sent.chunks, sentBytes: this.#sent.bytes };
   }
 
   /** @param {TrackRow} track */
@@ -150,6 +93,11 @@ export class Uploader extends Emitter {
     this.#pump();
   }
 
+  /** Facts that were added to the lane's track. */
+  told() {
+    this.#pump();
+  }
+
   /** No chunk will follow. @param {Lane} lane @param {Completion} completion @returns {Promise<void>} settled when the server knows, or refused */
   complete(lane, completion) {
     lane.completion = completion;
@@ -159,7 +107,7 @@ export class Uploader extends Emitter {
 
   /** The network is back: no need to wait any longer. */
   nudge() {
-    for (const lane of this.#lanes) lane.notBeforeMs = 0;
+    for (const lane of this.#lanes) lane.notBeforeMs = lane.factsNotBeforeMs = 0;
     this.#pump();
   }
 
@@ -175,34 +123,32 @@ export class Uploader extends Emitter {
     this.#clearTimeout(this.#timer);
     if (this.#stop.signal.aborted) return;
     const nowMs = this.#now();
-    const ready = [...this.#lanes].filter((lane) => lane.ready).sort((a, b) => a.ageMs - b.ageMs);
-    for (const lane of ready) {
-      if (this.#inFlight >= this.#maxParallel) return;
-      if (lane.notBeforeMs <= nowMs) void this.#run(lane);
+    let waitMs = Infinity;
+    for (const lane of [...this.#lanes].sort((a, b) => a.ageMs - b.ageMs)) {
+      const next = lane.next;
+      if (!next) continue;
+      if (this.#inFlight >= this.#maxParallel) return; // whoever ends asks again
+      if (next.atMs <= nowMs) void this.#run(lane, next.what);
+      else waitMs = Math.min(waitMs, next.atMs - nowMs);
     }
-    const waiting = ready.filter((lane) => !lane.busy && !lane.closed).map((lane) => lane.notBeforeMs - nowMs);
-    if (waiting.length) this.#timer = this.#setTimeout(() => this.#pump(), Math.max(0, Math.min(...waiting)));
+    if (waitMs < Infinity) this.#timer = this.#setTimeout(() => this.#pump(), waitMs);
   }
 
-  /** @param {Lane} lane */
-  async #run(lane) {
+  /** @param {Lane} lane @param {"announce" | "facts" | "chunk" | "complete"} what */
+  async #run(lane, what) {
     lane.busy = true;
     this.#inFlight++;
     try {
-      await this.#step(lane);
+      await this.#say(lane, what);
       lane.attempt = 0;
     } catch (cause) {
       const error = cause instanceof CallreelError ? cause : new CallreelError("client", String(cause), { retryable: true, cause });
       if (this.#stop.signal.aborted) return;
-      if (error.retryable) {
-        lane.attempt++;
-        const wait = delayMs(lane.attempt, error, this.#random);
-        lane.notBeforeMs = this.#now() + wait;
-        this.emit("retry", { ...lane.which, error, attempt: lane.attempt, delayMs: wait });
-      } else {
-        lane.attempt = 0;
-        await this.#refuse(lane, error);
-      }
+      if (error.code === "unknown_track" && what !== "announce") {
+        lane.announced = false; // the server has forgotten it, or never heard
+        this.#again(lane, what, error);
+      } else if (error.retryable) this.#again(lane, what, error);
+      else await this.#refuse(lane, what, error);
     } finally {
       lane.busy = false;
       this.#inFlight--;
@@ -211,40 +157,78 @@ export class Uploader extends Emitter {
     this.#pump();
   }
 
-  /** Says the next thing of this lane. @param {Lane} lane */
-  async #step(lane) {
-    const { recordingId, trackId, body } = lane.track;
+  /** @param {Lane} lane @param {string} what @param {CallreelError} error */
+  #again(lane, what, error) {
+    lane.attempt++;
+    const wait = delayMs(lane.attempt, error, this.#random);
+    if (what === "facts") lane.factsNotBeforeMs = this.#now() + wait;
+    else lane.notBeforeMs = this.#now() + wait;
+    if (what === "chunk") lane.yieldAfter(error);
+    this.emit("retry", { ...lane.which, error, attempt: lane.attempt, delayMs: wait });
+  }
+
+  /** Says the next thing of this lane. @param {Lane} lane @param {"announce" | "facts" | "chunk" | "complete"} what */
+  async #say(lane, what) {
+    const { recordingId, trackId, body, facts } = lane.track;
     const signal = this.#stop.signal;
-    const chunk = lane.queue[0];
-    if (!lane.announced) {
+    if (what === "announce") {
       await this.#api.putTrack(recordingId, trackId, body, { signal });
       lane.announced = true;
-    } else if (chunk) {
-      const bytes = await this.#outbox.bytes(chunk);
-      if (bytes) {
-        const timeoutMs = TIMEOUT_MS + chunk.sizeBytes / BYTES_PER_MS;
-        const { mimeType, digest, header } = chunk;
-        const answer = await this.#api.postChunk(recordingId, trackId, { bytes, mimeType, digest, header }, { signal, timeoutMs });
-        await this.#outbox.deleteChunk(chunk);
-        this.#sent.chunks++;
-        this.#sent.bytes += chunk.sizeBytes;
-        const { seg, seq, sizeBytes } = chunk;
-        this.emit("acknowledged", { recordingId, trackId, seg, seq, sizeBytes, duplicate: answer.duplicate === true });
-      }
-      lane.queue.shift();
-    } else if (lane.completion) {
-      const answer = await this.#api.completeTrack(recordingId, trackId, lane.completion, { signal });
+    } else if (what === "facts") {
+      const now = facts.slice(0, FACTS_AT_ONCE);
+      await this.#api.postFacts(recordingId, trackId, now, { signal });
+      await this.#forget(lane, now);
+    } else if (what === "chunk") {
+      await this.#send(lane, /** @type {ChunkRow} */ (lane.queue[0]));
+    } else {
+      const completion = /** @type {Completion} */ (lane.completion);
+      const answer = await this.#api.completeTrack(recordingId, trackId, completion, { signal });
+      if (lane.completion !== completion || lane.queue.length || facts.length) return; // more has come meanwhile
       if (!lane.kept) await this.#outbox.deleteTrack(recordingId, trackId);
       this.#drop(lane);
       this.emit("completed", { recordingId, trackId, missing: answer?.missing ?? [] });
     }
   }
 
-  /** @param {Lane} lane @param {CallreelError} error */
-  async #refuse(lane, error) {
-    const chunk = lane.announced ? lane.queue.shift() : undefined;
+  /** @param {Lane} lane @param {Fact[]} told */
+  async #forget(lane, told) {
+    lane.track.facts = lane.track.facts.filter((fact) => !told.includes(fact));
+    await this.#outbox.putTrack(lane.track);
+  }
+
+  /** @param {Lane} lane @param {ChunkRow} chunk */
+  async #send(lane, chunk) {
+    const { recordingId, trackId, seg, seq, sizeBytes, mimeType, digest, header } = chunk;
+    const bytes = await this.#outbox.bytes(chunk);
+    if (!bytes) throw new CallreelError("chunk_gone", "The browser no longer has this chunk.");
+    const timeoutMs = TIMEOUT_MS + sizeBytes / BYTES_PER_MS;
+    let answer;
+    try {
+      answer = await this.#api.postChunk(recordingId, trackId, { bytes, mimeType, digest, header }, { signal: this.#stop.signal, timeoutMs });
+    } catch (error) {
+      if (error instanceof CallreelError && error.code === "digest_mismatch" && contentDigest(await crypto.subtle.digest("SHA-256", bytes)) !== digest) {
+        throw new CallreelError("chunk_gone", "What the browser kept of this chunk is not what was recorded.", { cause: error });
+      }
+      throw error;
+    }
+    lane.queue.splice(lane.queue.indexOf(chunk), 1);
+    await this.#outbox.deleteChunk(chunk);
+    this.#sent.chunks++;
+    this.#sent.bytes += sizeBytes;
+    this.emit("acknowledged", { recordingId, trackId, seg, seq, sizeBytes, duplicate: answer.duplicate === true });
+  }
+
+  /** @param {Lane} lane @param {string} what @param {CallreelError} error */
+  async #refuse(lane, what, error) {
+    lane.attempt = 0;
+    if (what === "facts" && !endsLane(error)) {
+      await this.#forget(lane, lane.track.facts.slice(0, FACTS_AT_ONCE));
+      if (error.status !== 404 && error.status !== 405) this.emit("refused", { ...lane.which, error }); // an older server knows no facts
+      return;
+    }
+    const chunk = what === "chunk" && !endsLane(error) ? lane.queue.shift() : undefined;
     if (chunk) {
-      if (isWorthless(error)) await this.#outbox.deleteChunk(chunk);
+      if (isWorthless(error) || error.code === "chunk_gone") await this.#outbox.deleteChunk(chunk);
       else lane.kept++;
       this.emit("refused", { ...lane.which, error, seg: chunk.seg, seq: chunk.seq });
       return;
@@ -252,10 +236,7 @@ export class Uploader extends Emitter {
     // The track itself, or its completion: nothing more can come of it. A refusal for who we are may end, so the
     // outbox keeps what it has; any other is for ever.
     lane.refused = error;
-    if (isWorthless(error)) {
-      for (const left of lane.queue) await this.#outbox.deleteChunk(left);
-      await this.#outbox.deleteTrack(lane.track.recordingId, lane.track.trackId);
-    }
+    if (isWorthless(error)) await this.#outbox.deleteTrack(lane.track.recordingId, lane.track.trackId);
     this.#drop(lane);
     this.emit("refused", { ...lane.which, error });
   }

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Outbox } from "../src/outbox.js";
 import { CallreelError } from "../src/protocol.js";
-import { Uploader, delayMs, isWorthless } from "../src/uploader.js";
+import { delayMs, isWorthless } from "../src/lane.js";
+import { Uploader } from "../src/uploader.js";
 
 /** @typedef {import("../src/outbox.js").ChunkRow} ChunkRow */
 
@@ -14,6 +15,8 @@ const track = (/** @type {string} */ trackId) => ({
   owner: "me",
   body: { source: /** @type {const} */ ("camera"), kind: /** @type {const} */ ("video") },
   segments: [],
+  openedMs: 0,
+  facts: [],
 });
 
 const chunk = (/** @type {string} */ trackId, /** @type {number} */ seq, atMs = seq) => {
@@ -47,6 +50,7 @@ function world({ maxParallel = 3 } = {}) {
   const api = {
     putTrack: (/** @type {string} */ _r, /** @type {string} */ id) => say(`put ${id}`, id, {}),
     postChunk: (/** @type {string} */ _r, /** @type {string} */ id, /** @type {{ header: string }} */ c) => say(`chunk ${id} ${c.header}`, id, { duplicate: false }),
+    postFacts: (/** @type {string} */ _r, /** @type {string} */ id, /** @type {any[]} */ facts) => say(`facts ${id} ${facts.map((f) => f.id).join(" ")}`, id, {}),
     completeTrack: (/** @type {string} */ _r, /** @type {string} */ id, /** @type {any} */ body) => say(`complete ${id} ${body.reason}`, id, { missing: [] }),
   };
   const outbox = new Outbox({ indexedDB: null });
@@ -75,7 +79,7 @@ test("a track is announced, sent in order and declared complete", async () => {
   await uploader.complete(lane, { segments: [], reason: "stopped" });
   assert.deepEqual(log, ["put cam", "chunk cam seg=0, seq=0", "chunk cam seg=0, seq=1", "complete cam stopped"]);
   assert.equal(await outbox.bytes(chunk("cam", 0)), undefined);
-  assert.deepEqual(uploader.progress, { pendingChunks: 0, pendingBytes: 0, sentChunks: 2, sentBytes: 20 });
+  assert.deepEqual(uploader.progress, { pendingChunks: 0, pendingBytes: 0, pendingMs: 0, sentChunks: 2, sentBytes: 20 });
 });
 
 test("at most one request a track and three in all, oldest first", async () => {
@@ -148,4 +152,49 @@ test("an upload that cannot be started at all is retried too", async () => {
   uploader.add(lane, await record(chunk("cam", 0)));
   await uploader.complete(lane, { segments: [], reason: "stopped" });
   assert.ok(log.includes("chunk cam seg=0, seq=0"));
+});
+
+test("facts are told once, before complete; those that the server cannot take hold no chunk up", async () => {
+  const { uploader, log, failures, record } = world();
+  failures["facts cam f1 f2"] = [temporary(), temporary()];
+  const facts = ["f1", "f2"].map((id) => ({ id, type: /** @type {const} */ ("muted"), atMs: 1 }));
+  const lane = uploader.open({ ...track("cam"), facts });
+  uploader.add(lane, await record(chunk("cam", 0)));
+  await uploader.complete(lane, { segments: [], reason: "stopped" });
+  assert.deepEqual(log, ["put cam", "facts cam f1 f2", "chunk cam seg=0, seq=0", "facts cam f1 f2", "facts cam f1 f2", "complete cam stopped"]);
+});
+
+test("a server that has forgotten a track is told again; one that knows no facts is not bothered", async () => {
+  const { uploader, log, failures, record } = world();
+  failures["chunk cam seg=0, seq=0"] = [new CallreelError("unknown_track", "no", { status: 404, fromServer: true })];
+  failures["facts cam f1"] = [final("not_found", 404)];
+  /** @type {any[]} */ const refused = [];
+  uploader.on("refused", (detail) => refused.push(detail));
+  const lane = uploader.open({ ...track("cam"), facts: [{ id: "f1", type: "ended", atMs: 1 }] });
+  uploader.add(lane, await record(chunk("cam", 0)));
+  await uploader.complete(lane, { segments: [], reason: "stopped" });
+  assert.deepEqual(log, ["put cam", "facts cam f1", "chunk cam seg=0, seq=0", "put cam", "chunk cam seg=0, seq=0", "complete cam stopped"]);
+  assert.deepEqual(refused, []);
+});
+
+test("a chunk that breaks the server lets the others pass", async () => {
+  const { uploader, log, failures, record } = world();
+  failures["chunk cam seg=0, seq=0"] = Array.from({ length: 5 }, () => new CallreelError("internal_error", "bug", { status: 500, retryable: true, fromServer: true }));
+  const lane = uploader.open(track("cam"));
+  uploader.add(lane, await record(chunk("cam", 0)), await record(chunk("cam", 1)));
+  await uploader.complete(lane, { segments: [], reason: "stopped" });
+  assert.ok(log.indexOf("chunk cam seg=0, seq=1") < log.lastIndexOf("chunk cam seg=0, seq=0"), log.join());
+  assert.equal(log.at(-1), "complete cam stopped");
+});
+
+test("a recording that is over ends its lanes at once; one that the server does not know is kept for later", async () => {
+  for (const [code, status, kept] of /** @type {const} */ ([["recording_deleted", 410, false], ["unknown_recording", 404, true]])) {
+    const { uploader, outbox, log, failures, record } = world();
+    failures["chunk cam seg=0, seq=0"] = [final(code, status)];
+    const lane = uploader.open(track("cam"));
+    uploader.add(lane, await record(chunk("cam", 0)), await record(chunk("cam", 1)));
+    await lane.settled;
+    assert.deepEqual(log, ["put cam", "chunk cam seg=0, seq=0"]);
+    assert.equal((await outbox.bytes(chunk("cam", 1))) !== undefined, kept, code);
+  }
 });
