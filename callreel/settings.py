@@ -38,6 +38,15 @@ class Settings(BaseSettings):
         le=_YEAR_S,
         description="A recording ends when neither a chunk nor anything else came for so long: all are gone.",
     )
+    left_s: float = Field(
+        120,
+        ge=1,
+        le=_YEAR_S,
+        description="The same where every track is complete: everybody has left and said so.",
+    )
+    paused_s: float = Field(
+        14400, ge=1, le=_YEAR_S, description="The same while a recording is paused, when nothing is expected to come."
+    )
     delete_grace_s: float = Field(
         10,
         ge=0,

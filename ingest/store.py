@@ -18,7 +18,7 @@ from callreel.failpoints import failpoint
 from callreel.model import Chunk
 from callreel.slots import Committed, Conflict, Reserved
 from callreel.sniff import may_be_media
-from callreel.states import ACTIVE
+from callreel.states import Status
 from callreel.storage.local import copied
 
 from .bodies import Body
@@ -26,6 +26,8 @@ from .headers import ChunkFacts
 from .remembered import Remembered
 from .shell import Shell
 
+#: What is being finished waits for chunks; what is finished is brought up to date by whoever looks after late ones.
+_UNDER_WAY = {Status.STOPPING, Status.PROCESSING}
 #: A reservation without an object is given up after this. Between the two lies one write to the disk: a process that
 #: needs longer for it is dead.
 _STALE_MS = 60_000
@@ -74,7 +76,7 @@ class ChunkStore:
                 self._forget(incoming, reserved.chunk)
             raise
         failpoint("ack.committed")
-        if here.status not in ACTIVE:
+        if here.status in _UNDER_WAY:
             self._shell.hint(lambda: self._shell.jobs.advance(incoming.recording_id))
         return new, here
 

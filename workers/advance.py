@@ -23,7 +23,7 @@ from callreel.profiles import Profile
 from callreel.queue import Queue
 from callreel.scans import Scans
 from callreel.settings import Settings
-from callreel.states import Status
+from callreel.states import FINAL, Status
 from callreel.storage import Storage
 from callreel.timeline import plan_timeline
 from callreel.windows import Window, plan_windows
@@ -33,6 +33,9 @@ from .scan import scan_track
 from .turns import Turns
 
 log = structlog.get_logger(__name__)
+
+#: After so long without another late chunk the result is brought up to date, and after so long in any case.
+_LATE_QUIET_MS, _LATE_MOST_MS = 5_000, 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def advance(bench: Bench, recording_id: str) -> None:
         if not waiting_exports(recording):
             bench.index.settled(recording_id, _chunk_count(recording))
         return
+    if recording.status in FINAL and not late_is_due(recording, bench.control.clock_ms()):
+        return  # the sweeper asks again
     missing = store_plans(bench.storage, build)
     failpoint("advance.planned")
     bench.due.expect(recording_id, missing, len(build.windows))
@@ -113,6 +118,14 @@ def store_plans(storage: Storage, build: Build) -> list[str]:
             body = json.dumps({"plan": window.plan, "objects": used}).encode()
             storage.put_if_absent(keys.window_plan(recording.recording_id, window.key), body)
     return [window.key for window in missing]
+
+
+def late_is_due(recording: Recording, now_ms: int) -> bool:
+    """May a finished result be made anew? Late chunks come in bursts, of which each shall cost one film and not many."""
+    segments = (segment for track in recording.tracks() for segment in track.segments)
+    received = (chunk.received_ms for segment in segments for chunk in segment.chunks)
+    late = [at_ms for at_ms in received if at_ms > recording.ended_ms]
+    return not late or now_ms >= min(max(late) + _LATE_QUIET_MS, min(late) + _LATE_MOST_MS)
 
 
 def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:

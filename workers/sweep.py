@@ -145,7 +145,7 @@ class Sweeper:
                 # whoever decided about the call may have died before its recordings heard of it
                 Control(self.storage, self.index).obey(state, rooms.read(self.storage, state.call_id))
                 heard_ms = max(facts[-1].at_ms, recording.last_chunk_ms)
-                if recording.status in ACTIVE and now_ms() - heard_ms >= self.settings.idle_s * 1000:
+                if state.status in ACTIVE and now_ms() - heard_ms >= patience_s(state, self.settings) * 1000:
                     stop_idle(Control(self.storage, self.index), recording.recording_id, facts[-1].sequence)
                     failpoint("sweep.idle")
 
@@ -189,6 +189,14 @@ def stop_overlong(control: Control, recording_id: str) -> None:
         return ("stopped", {"reason": "maxDuration"}) if over else None
 
     control.append(recording_id, decide)
+
+
+def patience_s(state: Recording, settings: Settings) -> float:
+    """How long a recording goes on without a word: shorter where everybody left, longer where nobody should speak."""
+    tracks = state.tracks()
+    if tracks and all(track.complete for track in tracks):
+        return settings.left_s
+    return settings.paused_s if state.status is Status.PAUSED else settings.idle_s
 
 
 def stop_idle(control: Control, recording_id: str, sequence: int) -> None:

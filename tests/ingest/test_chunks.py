@@ -308,7 +308,9 @@ def test_late_chunks_are_taken_and_looked_at(desk: Desk) -> None:
     assert len(desk.index.open_recordings()) == 1
     desk.index.settled(recording_id, 2)
     assert desk.index.open_recordings() == []
+    desk.jobs.advanced.clear()
     said(desk.chunk(recording_id, 2), 201)
+    assert desk.jobs.advanced == []  # whoever looks after it waits for more, and asks once for all
     [waiting] = desk.index.open_recordings()
     assert (waiting.recording_id, waiting.status, waiting.chunks) == (recording_id, "failed", 3)
     desk.index.settled(recording_id, 2)

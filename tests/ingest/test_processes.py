@@ -19,8 +19,11 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from rq import Queue as RqQueue
+from rq.serializers import JSONSerializer
 
-from callreel import rebuild
+from callreel import journal, rebuild
+from callreel.events import fold_events
 from callreel.index import Index, connect
 from callreel.repository import read_chunks
 from callreel.storage import open_storage
@@ -161,6 +164,29 @@ def test_the_same_bytes_at_two_processes_make_one_object(redis_url: str, data_di
             assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
             assert {answer.json()["data"]["next"] for answer in answers} == {seq + 1}
     assert len(read_chunks(open_storage(f"file://{data_dir}"), recording_of(path))) == 30
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_fifty_stops_at_once_are_one_job_and_one_event(redis_url: str, data_dir: Path, rounds: int) -> None:
+    storage = open_storage(f"file://{data_dir}")
+    jobs, told = [], []
+    with served(redis_url, data_dir, fsync="never") as servers, ThreadPoolExecutor(50) as threads:
+        clients = [talking(server.url) for server in servers]
+        queue = RqQueue("render", connection=Redis.from_url(redis_url), serializer=JSONSerializer)
+        for number in range(rounds):
+            call = f"call-{number}"
+            path, headers = f"/video-calls/{call}/recording", bearer(call=call)
+            recording_id = said(clients[0].post(f"{path}/start", headers=headers), 201)["recordingId"]
+            stops = [threads.submit(clients[each % 2].post, f"{path}/stop", headers=headers) for each in range(50)]
+            answers = [said(stop.result(), 202) for stop in stops]
+            assert answers == [answers[0]] * 50
+            jobs.append([job_id for job_id in queue.get_job_ids() if recording_id in job_id])
+            told.append([e.type for e in fold_events(recording_id, journal.read(storage, recording_id))])
+        for client in clients:
+            client.close()
+    print(f"50 stops at once, {rounds} rounds, two processes: jobs {set(map(len, jobs))}, events {told[0]}")
+    assert [len(each) for each in jobs] == [1] * rounds
+    assert told == [["recordingstarted", "recordingstopped"]] * rounds
 
 
 def test_a_flush_between_uploads_costs_some_seconds_and_nothing_else(redis_url: str, data_dir: Path) -> None:

@@ -155,6 +155,54 @@ def test_a_recording_that_everybody_left_ends(sweeper: Sweeper, control: Control
     control.start("one", "host", {})
 
 
+def test_where_everybody_said_that_they_left_it_ends_sooner(
+    sweeper: Sweeper, control: Control, clock: Clock, index: Index
+) -> None:
+    sweeper.tick()
+    clock.ago_ms = 300_000
+    left, there, back = (control.start(call, "host", {}).recording_id for call in ("one", "two", "three"))
+    for recording_id in (left, there, back):
+        control.put_track(recording_id, "cam", "ada", "Ada", "camera", "av", "")
+        control.complete_track(recording_id, "cam", [], "left")
+    control.put_track(there, "cam-2", "bob", "Bob", "camera", "av", "")
+    index.redis.hset(keys.index_recording(back), "lastChunkMs", now_ms() - 100_000)  # what was left is being sent
+    sweeper._refreshed_s -= 30
+    sweeper.tick()
+    assert control.state(left).end_reason == "idle"
+    assert [control.state(each).status for each in (left, there, back)] == ["stopping", "recording", "recording"]
+
+
+def test_a_pause_may_last_longer_than_silence_and_not_for_ever(
+    sweeper: Sweeper, control: Control, clock: Clock
+) -> None:
+    sweeper.tick()
+    ids = []
+    for call, paused_s in (("one", 3_600), ("two", 14_401)):
+        clock.ago_ms = paused_s * 1000
+        ids.append(control.start(call, "host", {}).recording_id)
+        control.pause(call)
+    sweeper._refreshed_s -= 30
+    sweeper.tick()
+    assert [control.state(each).status for each in ids] == ["paused", "stopping"]
+    assert control.state(ids[1]).end_reason == "idle"
+
+
+def test_paused_time_does_not_count_for_the_longest_duration(sweeper: Sweeper, control: Control, clock: Clock) -> None:
+    sweeper.tick()
+    clock.ago_ms = 90_000
+    recording_id = control.start("one", "host", {"maxDurationS": 60}).recording_id
+    clock.ago_ms = 80_000
+    control.pause("one")
+    clock.ago_ms = 30_000
+    control.resume("one")
+    sweeper.tick()
+    assert control.state(recording_id).status == Status.RECORDING
+    clock.ago_ms = 0
+    control.pause("one")
+    sweeper.tick()
+    assert control.state(recording_id).status == Status.PAUSED
+
+
 def test_a_flushed_index_is_filled_again_and_nobody_is_forgotten(
     sweeper: Sweeper, control: Control, clock: Clock, queue: Queue, index: Index
 ) -> None:

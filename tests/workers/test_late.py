@@ -1,0 +1,98 @@
+"""Late chunks bring a finished film up to date: many of them at once, and not one film each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from callreel import journal, keys, repository
+from callreel.control import Control
+from callreel.events import fold_events
+from callreel.storage.local import LocalStorage
+from tests.kit.build import ManualClock, Upload, build_recording, plan_uploads, put_upload
+from tests.kit.call_generator import generate_call
+from tests.kit.line import Made, make_film, plan_now, settings_for
+from workers import advance as advancing
+from workers.advance import Bench
+from workers.jobs import bench as make_bench
+
+CAPTURE = generate_call(seed=4, count=1, length_ms=9_000)
+OPTIONS = {"preset": "480p"}
+
+
+def late_of(folder: Path, redis_url: str) -> tuple[Made, str, list[Upload]]:
+    """A film without some chunks, its recording, and those chunks."""
+    uploads = plan_uploads(CAPTURE, 1_700_000_000_000)
+    late = [upload for upload in uploads if upload.chunk.seq in (1, 2, 3)]
+    assert len(late) >= 3
+    recording_id = build_recording(folder, CAPTURE, options=OPTIONS, lose=[upload.place for upload in late])
+    made = make_film(folder, redis_url, recording_id)
+    assert not made.manifest["complete"]
+    return made, recording_id, late
+
+
+def at_clock(folder: Path, redis_url: str, clock: ManualClock) -> Bench:
+    bench = make_bench(settings_for(folder, redis_url))
+    return replace(bench, control=Control(bench.storage, bench.index, clock))
+
+
+def wants_a_film(bench: Bench, recording_id: str) -> bool:
+    """Whether looking after the recording now asks for windows or a join."""
+    before = bench.queue.redis.llen("rq:queue:render")
+    advancing.advance(bench, recording_id)
+    return bool(bench.queue.redis.llen("rq:queue:render") > before)
+
+
+def test_a_burst_of_late_chunks_is_one_update(data_dir: Path, redis_url: str) -> None:
+    _, recording_id, late = late_of(data_dir, redis_url)
+    storage = LocalStorage(data_dir, fsync=False)
+    ended_ms = repository.load(storage, recording_id).ended_ms
+    clock = ManualClock(ended_ms + 60_000)
+    bench = at_clock(data_dir, redis_url, clock)
+    asked = []
+    for upload in late:
+        clock.at_ms += 1_000
+        chunk = replace(upload.chunk, received_ms=clock.at_ms)
+        put_upload(storage, recording_id, replace(upload, chunk=chunk))
+        asked.append(wants_a_film(bench, recording_id))
+    assert asked == [False] * len(late)
+    clock.at_ms += 4_900
+    assert not wants_a_film(bench, recording_id)
+    clock.at_ms += 200
+    assert wants_a_film(bench, recording_id)
+
+
+def test_late_chunks_that_never_pause_are_taken_up_after_half_a_minute(data_dir: Path, redis_url: str) -> None:
+    _, recording_id, late = late_of(data_dir, redis_url)
+    storage = LocalStorage(data_dir, fsync=False)
+    began_ms = repository.load(storage, recording_id).ended_ms + 60_000
+    clock = ManualClock(began_ms)
+    bench = at_clock(data_dir, redis_url, clock)
+    first = replace(late[0], chunk=replace(late[0].chunk, received_ms=began_ms))
+    put_upload(storage, recording_id, first)
+    asked = []
+    for second in range(1, 31):
+        clock.at_ms = began_ms + 1000 * second
+        # the same one again and again would be no news: one that is received now is what a trickle looks like
+        newest = replace(late[-1].chunk, received_ms=clock.at_ms)
+        key = keys.chunk(recording_id, newest)
+        storage.put_if_absent(key, late[-1].data)
+        asked.append(wants_a_film(bench, recording_id))
+        storage.delete(key)
+    assert asked == [False] * 29 + [True]
+
+
+def test_an_update_is_told_once(data_dir: Path, redis_url: str) -> None:
+    made, recording_id, late = late_of(data_dir, redis_url)
+    storage = LocalStorage(data_dir, fsync=False)
+    for upload in late:  # received before it was finished, as far as their names tell: taken up at once
+        put_upload(storage, recording_id, upload)
+    updated = make_film(data_dir, redis_url, recording_id)
+    assert updated.manifest["complete"]
+    assert updated.window_keys != made.window_keys
+    again = make_film(data_dir, redis_url, recording_id)
+    assert again.encoded == []
+    told = [event.type for event in fold_events(recording_id, journal.read(storage, recording_id))]
+    assert told.count("recordingupdated") == 1
+    bench = make_bench(settings_for(data_dir, redis_url))
+    assert plan_now(bench, recording_id).digest == repository.load(storage, recording_id).build
