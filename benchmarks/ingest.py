@@ -15,13 +15,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from benchmarks import load, servers
+from benchmarks import generator, servers
 from benchmarks.measure import machine, median, table, verdict
 from benchmarks.servers import CHUNK_BYTES, Running
 
 CONNECTIONS = 16
 UPLOADS, UPLOAD_BYTES = 200, 1_000_000
-TRACKS = 50  #: that the uploads go to; a participant may have 64
+TRACKS = 50  #: that the uploads go to
 #: our requests per second ÷ theirs: must, aim
 BOUNDS = {"tus": (2.0, 3.0), "nginx": (0.35, 0.5)}
 MUST_MB, AIM_MB = 300, 150
@@ -31,7 +31,7 @@ def round_of(server: Running, options: argparse.Namespace) -> tuple[float, float
     """Requests a second, and ms of the server's processors for each."""
     target = server.target(CHUNK_BYTES)
     before = server.cpu_s()
-    tally = load.run(
+    tally = generator.run(
         target, connections=CONNECTIONS, processes=options.generators, warm_s=options.warm, seconds=options.seconds
     )
     spent_s = (server.cpu_s() - before) * options.seconds / (options.warm + options.seconds)
@@ -44,7 +44,7 @@ def memory_mb(server: Running) -> dict[str, float]:
     pids = [pid for pid, line in server.processes().items() if "uvicorn" in line]
     before = {pid: _status_mb(pid, "VmRSS") for pid in pids}
     target = server.target(UPLOAD_BYTES)
-    answers = Counter(load.hold_all(target, UPLOADS, TRACKS, lambda: time.sleep(1)))
+    answers = Counter(generator.hold_all(target, UPLOADS, TRACKS, lambda: time.sleep(1)))
     found = {f"process {n}": _status_mb(pid, "VmHWM") for n, pid in enumerate(pids, 1)}
     print(f"memory: {UPLOADS} uploads of {UPLOAD_BYTES} bytes at once, answers {dict(answers)}; idle {before}")
     server.litter()
@@ -68,10 +68,10 @@ def main() -> None:
     options = parser.parse_args()
     wanted = options.only or ["callreel", "tus", "nginx", "fsync", "memory"]
     makers: dict[str, Callable[[Path], AbstractContextManager[Running]]] = {
-        "callreel": lambda folder: servers.callreel(folder, fsync=False, tracks=CONNECTIONS),
+        "callreel": lambda folder: servers.callreel(folder, fsync=False, people=CONNECTIONS, in_a_call=CONNECTIONS),
         "tus": servers.tus,
         "nginx": servers.nginx,
-        "fsync": lambda folder: servers.callreel(folder, fsync=True, tracks=CONNECTIONS),
+        "fsync": lambda folder: servers.callreel(folder, fsync=True, people=CONNECTIONS, in_a_call=CONNECTIONS),
     }
     rates: dict[str, list[float]] = {}
     costs: dict[str, list[float]] = {}
@@ -88,7 +88,7 @@ def main() -> None:
     if "memory" in wanted:
         with (
             servers.temporary(options.folder) as name,
-            servers.callreel(Path(name), fsync=False, tracks=TRACKS) as server,
+            servers.callreel(Path(name), fsync=False, people=TRACKS, in_a_call=TRACKS) as server,
         ):
             memory = memory_mb(server)
         most = max(memory.values())

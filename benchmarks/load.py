@@ -1,170 +1,87 @@
-"""A load generator that costs as little as Python allows: requests made beforehand, raw sockets, one `epoll` a process.
+"""How long people wait until a chunk is stored for good: 200 of them, one chunk a second each, fsync on.
 
-It speaks just enough HTTP/1.1 to know that an answer is whole and says what it should.
+Counted from the instant at which a chunk was due to its whole answer, in the load generator, which shares the machine
+with the server. Each round is one second's load for so many seconds; what is shown are medians of the rounds.
 """
 
 from __future__ import annotations
 
-import re
-import select
-import socket
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
-from typing import Any
+import argparse
+import json
+import os
+from pathlib import Path
 
-_LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:\s*chunked", re.IGNORECASE)
+import numpy as np
 
+from benchmarks import generator, servers
+from benchmarks.measure import machine, median, table, verdict
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where to send what. Everything in it travels to the generator's processes."""
-
-    host: str
-    port: int
-    head: bytes  #: of a request, with `%(connection)d` and `%(number)d` where they belong
-    body: bytes
-    expect: bytes = b"201"
-
-    def request(self, connection: int, number: int) -> list[memoryview]:
-        head = self.head % {b"connection": connection, b"number": number}
-        return [memoryview(head), memoryview(self.body)]
+PEOPLE, IN_A_CALL = 200, 10
+CHUNK_BYTES = 256_000
+EVERY_S = 1.0
+#: ms: must, aim
+BOUNDS = {"p50": (30.0, 15.0), "p99": (500.0, 250.0)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    requests: int  #: answered within the time that counts
-    seconds: float
-
-    @property
-    def per_s(self) -> float:
-        return self.requests / self.seconds
-
-
-def run(target: Target, *, connections: int, processes: int, warm_s: float, seconds: float) -> Tally:
-    """Keep so many connections busy, each with one request at a time; what is answered after `warm_s` counts."""
-    context = get_context("spawn")  # a fork would copy whatever the caller has grown to
-    barrier, answers = context.Barrier(processes), context.SimpleQueue()
-    started = [
-        context.Process(
-            target=_process, args=(target, range(n, connections, processes), warm_s, seconds, barrier, answers)
-        )
-        for n in range(processes)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="default 5")
+    parser.add_argument("--seconds", type=float, default=15, help="of each round that count (default 15)")
+    parser.add_argument("--warm", type=float, default=3, help="seconds before them (default 3)")
+    parser.add_argument("--people", type=int, default=PEOPLE, help=f"default {PEOPLE}")
+    parser.add_argument("--generators", type=int, default=1, help="processes of the load generator (default 1)")
+    parser.add_argument("--folder", type=Path, help="where the server stores (default: the temporary folder)")
+    parser.add_argument("--no-fsync", action="store_true", help="what of it the disk is")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    print(
+        f"{machine()}; {options.people} people, {CHUNK_BYTES} bytes each {EVERY_S:g} s, load {os.getloadavg()[0]:.1f}"
+    )
+    rounds = []
+    with (
+        servers.temporary(options.folder) as name,
+        servers.callreel(Path(name), fsync=not options.no_fsync, people=options.people, in_a_call=IN_A_CALL) as server,
+    ):
+        for _ in range(options.rounds):
+            rounds.append(round_of(server, options))
+            print(
+                "  ".join(f"{key} {value:.1f}" for key, value in rounds[-1].items())
+                + f"  load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+    found = {key: median([figures[key] for figures in rounds]) for key in rounds[0]}
+    rows = [
+        [key, f"{found[key]:.1f} ms", f"≤ {must:.0f}", f"≤ {aim:.0f}", verdict(found[key], must, aim)]
+        for key, (must, aim) in BOUNDS.items()
     ]
-    for process in started:
-        process.start()
-    found = [answers.get() for _ in started]
-    for process in started:
-        process.join()
-    if failures := [answer for answer in found if isinstance(answer, str)]:
-        raise RuntimeError(failures[0])
-    return Tally(requests=sum(found), seconds=seconds)
+    print(table(["ack", "median", "must", "aim", ""], rows))
+    print(f"server's processors: {found['cpu ms']:.2f} ms a chunk; {found['chunks/s']:.0f} chunks/s")
+    if options.json:
+        options.json.write_text(json.dumps({"rounds": rounds, "median": found}, indent=1))
 
 
-def _process(target: Target, numbers: range, warm_s: float, seconds: float, barrier: Barrier, answers: Any) -> None:
-    try:
-        connections = [_Connection(target, number) for number in numbers]
-        barrier.wait(30)
-        answers.put(_drive(connections, warm_s, seconds))
-    except Exception as error:  # noqa: BLE001  # whatever it is, the other side must not wait for ever
-        barrier.abort()
-        answers.put(f"{type(error).__name__}: {error}")
+def round_of(server: servers.Running, options: argparse.Namespace) -> dict[str, float]:
+    before = server.cpu_s()
+    waited_ms = generator.pace(
+        server.target(CHUNK_BYTES),
+        connections=options.people,
+        processes=options.generators,
+        warm_s=options.warm,
+        seconds=options.seconds,
+        every_s=EVERY_S,
+    )
+    spent_s = (server.cpu_s() - before) * options.seconds / (options.warm + options.seconds)
+    server.litter()
+    p50, p90, p99, most = np.percentile(waited_ms, [50, 90, 99, 100])
+    return {
+        "p50": float(p50),
+        "p90": float(p90),
+        "p99": float(p99),
+        "most": float(most),
+        "chunks/s": len(waited_ms) / options.seconds,
+        "cpu ms": 1000 * spent_s / len(waited_ms),
+    }
 
 
-def _drive(connections: list[_Connection], warm_s: float, seconds: float) -> int:
-    poll = select.epoll()
-    known = {connection.socket.fileno(): connection for connection in connections}
-    for fd, connection in known.items():
-        poll.register(fd, select.EPOLLIN)
-        connection.begin(poll)
-    now = time.monotonic()
-    counting, end = now + warm_s, now + warm_s + seconds
-    counted = 0
-    while now < end:
-        for fd, event in poll.poll(0.1):
-            connection = known[fd]
-            if event & select.EPOLLOUT:
-                connection.send(poll)
-            if event & ~select.EPOLLOUT and connection.is_answered():
-                if time.monotonic() > counting:
-                    counted += 1
-                connection.begin(poll)
-        now = time.monotonic()
-    for connection in connections:
-        connection.socket.close()
-    return counted
-
-
-class _Connection:
-    def __init__(self, target: Target, number: int) -> None:
-        self._target = target
-        self._number = number
-        self._sent = 0
-        self._left: list[memoryview] = []
-        self._waits = False
-        self._answer = b""
-        self.socket = socket.create_connection((target.host, target.port), 10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
-
-    def begin(self, poll: select.epoll) -> None:
-        self._answer = b""
-        self._left = self._target.request(self._number, self._sent)
-        self._sent += 1
-        self.send(poll)
-
-    def send(self, poll: select.epoll) -> None:
-        """As much as the socket takes; the rest when it takes more."""
-        while self._left:
-            try:
-                count = self.socket.sendmsg(self._left)
-            except BlockingIOError:
-                break
-            while self._left and count >= len(self._left[0]):
-                count -= len(self._left.pop(0))
-            if count:
-                self._left[0] = self._left[0][count:]
-        if self._waits != bool(self._left):
-            self._waits = bool(self._left)
-            poll.modify(self.socket.fileno(), select.EPOLLIN | (select.EPOLLOUT if self._waits else 0))
-
-    def is_answered(self) -> bool:
-        """Read what came; True once the answer is whole. Raises `RuntimeError` where it is another one."""
-        piece = self.socket.recv(65536)
-        if not piece:
-            raise RuntimeError(f"the server closed the connection: {self._answer[:400]!r}")
-        self._answer += piece
-        head, found, body = self._answer.partition(b"\r\n\r\n")
-        if not found:
-            return False
-        if head[9:12] != self._target.expect:
-            raise RuntimeError(f"the server answered {self._answer[:600]!r}")
-        if _CHUNKED.search(head):
-            return body.endswith(b"0\r\n\r\n")
-        length = _LENGTH.search(head)
-        return len(body) >= (int(length[1]) if length else 0)
-
-
-def hold_all(target: Target, count: int, tracks: int, between: Callable[[], None]) -> Iterator[bytes]:
-    """`count` uploads into so many tracks, all under way at once: half of each body, then the rest.
-
-    Yields their status codes.
-    """
-    half = len(target.body) // 2
-    sockets = []
-    for number in range(count):
-        connection = socket.create_connection((target.host, target.port), 10)
-        head, body = target.request(number % tracks, number // tracks)
-        connection.sendall(head)
-        connection.sendall(body[:half])
-        sockets.append(connection)
-    between()
-    for connection in sockets:
-        connection.sendall(target.body[half:])
-    for connection in sockets:
-        connection.settimeout(60)
-        yield connection.recv(4096)[9:12]
-        connection.close()
+if __name__ == "__main__":
+    main()

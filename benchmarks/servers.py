@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.load import Target
+from benchmarks.generator import Target
 from tests.stack import Stack, descendants, running
 
 CHUNK_BYTES = 250_000
@@ -26,7 +26,6 @@ _HERE = Path(__file__).parent
 _HOST = "127.0.0.1"
 #: A segment begins like media or is refused; the rest is as incompressible as media.
 _EBML = b"\x1a\x45\xdf\xa3"
-_CALL = "bench"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,45 +54,58 @@ def body_of(size_bytes: int) -> bytes:
 
 
 @contextlib.contextmanager
-def callreel(folder: Path, *, fsync: bool, tracks: int) -> Iterator[Running]:
-    """`callreel up`: two ingest processes, the embedded index, the sweeper, and a worker that has nothing to do."""
+def callreel(folder: Path, *, fsync: bool, people: int, in_a_call: int) -> Iterator[Running]:
+    """`callreel up`: two ingest processes, the embedded index, the sweeper, and a worker that has nothing to do.
+
+    Each of the people has a camera, and each connection is one of them.
+    """
     data = folder / f"callreel-{'fsync' if fsync else 'plain'}"
     data.mkdir()
     with running(data, env={"CALLREEL_FSYNC": "always" if fsync else "never"}) as stack:
-        path = _recording(stack, tracks)
+        own = [
+            seat
+            for call in range(-(-people // in_a_call))
+            for seat in _seats(stack, f"bench{call}", min(in_a_call, people - call * in_a_call))
+        ]
         segments = itertools.count()
+
+        def empty() -> None:
+            for recording in (data / "recordings").iterdir():
+                _empty(recording / "chunks")
+
         yield Running(
             pid=stack.process.pid,
-            target=lambda size: _chunks(stack, path, next(segments), size),
-            litter=lambda: _empty(next((data / "recordings").iterdir()) / "chunks"),
+            target=lambda size: _chunks(stack.url, tuple(own), next(segments), size),
+            litter=empty,
         )
 
 
-def _recording(stack: Stack, tracks: int) -> str:
-    """The path of a recording that runs, with so many tracks of one participant."""
-    path = f"/video-calls/{_CALL}/recording"
-    with httpx.Client(base_url=stack.url, headers=stack.headers("host", _CALL), timeout=60) as client:
-        path += f"/{client.post(f'{path}/start').raise_for_status().json()['data']['recordingId']}"
-        for number in range(tracks):
-            track = {"source": "camera", "kind": "video"}
-            client.put(f"{path}/tracks/track{number}", json=track).raise_for_status()
-    return path
+def _seats(stack: Stack, call: str, people: int) -> Iterator[dict[bytes, bytes]]:
+    """Path and token of everybody's camera in a call that is being recorded."""
+    path = f"/video-calls/{call}/recording"
+    with httpx.Client(base_url=stack.url, timeout=60) as client:
+        started = client.post(f"{path}/start", headers=stack.headers("host", call)).raise_for_status().json()
+        for number in range(people):
+            name = f"person{number}"
+            headers = stack.headers("participant", call, name)
+            track = f"{path}/{started['data']['recordingId']}/tracks/{name}-camera"
+            client.put(track, json={"source": "camera", "kind": "video"}, headers=headers).raise_for_status()
+            yield {b"track": track.encode(), b"authorization": headers["Authorization"].encode()}
 
 
-def _chunks(stack: Stack, path: str, segment: int, size_bytes: int) -> Target:
+def _chunks(url: str, own: tuple[dict[bytes, bytes], ...], segment: int, size_bytes: int) -> Target:
     """The request that puts a chunk into the connection's own track, as our library sends it."""
     body = body_of(size_bytes)
-    host, port = stack.url.removeprefix("http://").split(":")
+    host, port = url.removeprefix("http://").split(":")
     now_ms = int(time.time() * 1000)
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
     head = (
-        f"POST {path}/tracks/track%(connection)d/chunks HTTP/1.1\r\nHost: {host}:{port}\r\n"
-        f"Authorization: {stack.headers('host', _CALL)['Authorization']}\r\n"
+        f"POST %(track)s/chunks HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: %(authorization)s\r\n"
         f'Content-Type: video/webm;codecs="vp8,opus"\r\nContent-Length: {size_bytes}\r\n'
         f"Content-Digest: sha-256=:{digest}:\r\n"
         f"Chunk: seg={segment}, seq=%(number)d, start={now_ms}, at={now_ms + 2000}, offset=-37012, err=9\r\n\r\n"
     )
-    return Target(host=host, port=int(port), head=head.encode(), body=body)
+    return Target(host=host, port=int(port), head=head.encode(), body=body, own=own)
 
 
 @contextlib.contextmanager

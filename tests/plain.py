@@ -57,12 +57,18 @@ class Processes:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def end(self, *, within_s: float) -> dict[str, int]:
-        """SIGTERM to whoever lives; exit codes of all. Raises where one does not end, or leaves somebody behind."""
+        """SIGTERM to whoever lives, to the index server when the others have gone; exit codes of all.
+
+        Raises where one does not end, or leaves somebody behind.
+        """
         pids = {pid for process in self.started.values() for pid in descendants(process.pid)}
-        for process in self.started.values():
-            process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + within_s
-        codes = {name: process.wait(max(0.1, deadline - time.monotonic())) for name, process in self.started.items()}
+        codes: dict[str, int] = {}
+        for last in (False, True):
+            group = {name: process for name, process in self.started.items() if name.startswith("redis") == last}
+            for process in group.values():
+                process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + within_s
+            codes |= {name: process.wait(max(0.1, deadline - time.monotonic())) for name, process in group.items()}
         left = {pid: line for pid in pids for pid, line in descendants(pid).items()}
         assert not left, f"left behind: {left}"
         return codes

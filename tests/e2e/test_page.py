@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright
 
 from tests.kit import ears, eyes
 from tests.kit.browser import ADA, GRACE, Person, enter, launch, page_elsewhere, sees, until
@@ -20,12 +19,6 @@ PAUSED_S = 2
 _FILM_WITHIN_S = 150  #: two browsers, two calls and the renderer on two cores; a machine of its own takes some seconds
 _MAY_MISS_S = 1.5  #: recorders begin when the event has come, and a browser under load takes its time
 _BEEP_EVERY_S = 1
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as started:
-        yield started
 
 
 def watch_film(page: Page) -> str:

@@ -19,7 +19,6 @@ from rq.serializers import JSONSerializer
 
 from tests.e2e.test_smoke import smoke
 from tests.plain import Processes, bare_environment, free_port, is_ready, processes
-from tests.stack import descendants
 from tests.unit.test_image import ENTRYPOINT, SERVICES, last
 
 GIVEN = {"CALLREEL_JWT_SECRET": "b2d8f4e61c9a7305", "REDIS_PASSWORD": "9f31c07ab45d2e86"}
@@ -113,11 +112,3 @@ def test_without_a_word_it_is_all_of_it_on_its_volume(tmp_path: Path) -> None:
     shown.chmod(0o755)
     done = subprocess.run([str(ENTRYPOINT)], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == f"{shown} up --host 0.0.0.0 --port 3000 --data /data\n"
-
-
-def test_nothing_of_a_worker_is_left_when_it_ends_idle(containers: Containers) -> None:
-    worker = containers.processes.started["worker 1"]
-    pids = set(descendants(worker.pid))
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
-    assert not {pid for pid in pids if descendants(pid)}

@@ -32,8 +32,9 @@ def smoke(url: str, token: str, *options: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow  # the same by a service's token: `test_split`
 def test_a_deployment_that_works_makes_a_film_of_two_people(stack: Stack) -> None:
-    done = smoke(stack.url, stack.token("host", "smoke-host"))  # by a service's token: `test_split`
+    done = smoke(stack.url, stack.token("host", "smoke-host"))
     assert done.returncode == 0, done.stderr
     assert "s with both people in picture and sound" in done.stdout
 

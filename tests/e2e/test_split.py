@@ -87,11 +87,8 @@ def test_the_lines_of_the_page_are_the_processes_that_were_asked_for(split: Spli
     assert names == ["redis", "uvicorn", "uvicorn", "callreel", "rq", "rq"]
 
 
-def find_nginx() -> str:
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if found is None:
-        pytest.skip("nginx is missing; scripts/test installs it where it may")
-    return found
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is missing; scripts/test installs it where it may")
 
 
 @dataclass
@@ -110,7 +107,8 @@ class Front:
 
 @pytest.fixture(scope="module")
 def front(split: Split, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    program, folder = find_nginx(), tmp_path_factory.mktemp("nginx")
+    assert NGINX
+    folder = tmp_path_factory.mktemp("nginx")
     folder.chmod(0o755)
     key, certificate = folder / "privkey.pem", folder / "fullchain.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -136,7 +134,7 @@ def front(split: Split, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fr
         f"{user} daemon off; pid {folder}/pid; error_log stderr; events {{}} http {{ {temporary}\n{page}\n}}"
     )
     with processes(folder) as started:
-        started.start("nginx", [program, "-p", str(folder), "-c", str(folder / "nginx.conf")], os.environ)
+        started.start("nginx", [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], os.environ)
         started.wait_for(lambda: _listens(port))
         yield Front(url=f"https://localhost:{port}", port=port, certificate=certificate, log=log)
         assert started.end(within_s=10) == {"nginx": 0}
@@ -148,6 +146,13 @@ def _listens(port: int) -> bool:
     return False
 
 
+@pytest.mark.skipif(NGINX is not None, reason="done through nginx")
+def test_smoke_makes_a_film(split: Split) -> None:
+    done = smoke(f"http://127.0.0.1:{split.ports[0]}", split.token("service", "*", "smoke"))
+    assert done.returncode == 0, done.stderr
+
+
+@needs_nginx
 def test_smoke_through_the_proxy_uses_both_ingest_processes(
     split: Split, front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +165,7 @@ def test_smoke_through_the_proxy_uses_both_ingest_processes(
     assert uploads == {f"127.0.0.1:{port}" for port in split.ports}
 
 
+@needs_nginx
 def test_the_proxy_hands_a_chunk_on_as_it_comes(split: Split, front: Front) -> None:
     headers = {"Authorization": f"Bearer {split.token('host', 'proxy', 'ann')}"}
     with httpx.Client(base_url=front.url, verify=front.tls, headers=headers) as client:
@@ -182,6 +188,7 @@ def test_the_proxy_hands_a_chunk_on_as_it_comes(split: Split, front: Front) -> N
         split.processes.wait_for(lambda: bool(set(tmp.iterdir()) - before), timeout_s=30)
 
 
+@needs_nginx
 def test_events_pass_the_proxy_at_once_and_tokens_stay_out_of_its_log(split: Split, front: Front) -> None:
     token = split.token("host", "proxy", "ann")
     url = f"{front.url}/video-calls/proxy/events?token={token}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from benchmarks import footage, load
+from benchmarks import footage, generator
 from benchmarks.measure import cpu_of, table, verdict
 
 
@@ -20,6 +21,7 @@ class _Server(threading.Thread):
     def __init__(self, answer: bytes) -> None:
         super().__init__(daemon=True)
         self._answer = answer
+        self.pause_s = 0.0  #: before each answer
         self.bodies: list[bytes] = []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.start()
@@ -42,6 +44,7 @@ class _Server(threading.Thread):
                 if len(body) < size:
                     return
                 self.bodies.append(body)
+                time.sleep(self.pause_s)
                 connection.sendall(self._answer)
 
 
@@ -58,27 +61,44 @@ def server(answer: bytes) -> Iterator[_Server]:
     server.socket.close()
 
 
-def _target(server: _Server, body: bytes) -> load.Target:
+def _target(server: _Server, body: bytes) -> generator.Target:
     head = f"PUT /%(connection)d/%(number)d HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
-    return load.Target(host="127.0.0.1", port=server.socket.getsockname()[1], head=head.encode(), body=body)
+    return generator.Target(host="127.0.0.1", port=server.socket.getsockname()[1], head=head.encode(), body=body)
 
 
 def test_every_answered_request_is_counted_and_every_body_arrives_whole(server: _Server) -> None:
     body = bytes(range(256)) * 2000
-    tally = load.run(_target(server, body), connections=3, processes=1, warm_s=0, seconds=0.3)
+    tally = generator.run(_target(server, body), connections=3, processes=1, warm_s=0, seconds=0.3)
     assert 0 < tally.requests <= len(server.bodies)
     assert set(server.bodies) <= {body}
+
+
+def test_a_paced_load_sends_what_is_due_and_counts_the_wait_from_then(server: _Server) -> None:
+    server.pause_s = 0.05
+    waited_ms = paced(server)
+    assert len(waited_ms) == 9  # three each; those of the warming are not among them
+    assert min(waited_ms) >= 50
+    server.pause_s = 0.3
+    # too slow for one every 0.2 s: the third one was due 0.2 s before it could be sent, and that counts
+    assert max(paced(server)) >= 500
+
+
+def paced(server: _Server) -> list[float]:
+    """Three connections, a request each 0.2 s, those of 0.6 s counted."""
+    return generator.pace(
+        _target(server, b"x" * 1000), connections=3, processes=1, warm_s=0.2, seconds=0.6, every_s=0.2
+    )
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n"])
 def test_a_refusal_ends_the_run(server: _Server) -> None:
     with pytest.raises(RuntimeError, match="503"):
-        load.run(_target(server, b"x"), connections=1, processes=1, warm_s=0, seconds=5)
+        generator.run(_target(server, b"x"), connections=1, processes=1, warm_s=0, seconds=5)
 
 
 def test_uploads_are_under_way_together(server: _Server) -> None:
     seen: list[int] = []
-    answers = list(load.hold_all(_target(server, b"x" * 1000), 5, 2, lambda: seen.append(len(server.bodies))))
+    answers = list(generator.hold_all(_target(server, b"x" * 1000), 5, 2, lambda: seen.append(len(server.bodies))))
     assert seen == [0]
     assert answers == [b"201"] * 5
 
