@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .clock import US_PER_MS, Anchor, Span, film_us
+from .drift import Drift
 from .model import Segment, Track
 from .scans import RunScan, Scans
 
@@ -45,6 +46,7 @@ def track_gaps(
     track: Track,
     scans: Scans,
     anchors: Mapping[tuple[str, str, int], Anchor],
+    drifts: Mapping[tuple[str, str, int], Drift],
     started_ms: int,
     stretches: Sequence[Span],
 ) -> list[Gap]:
@@ -81,7 +83,7 @@ def track_gaps(
         step_us = _chunk_us(segment)
         for run in scans.get(place, ()):
             before = [(a, b) for a, b in missing if last_seq < a and b < run.first_seq]
-            begin_us, until_us = (zero_us + at_us for at_us in _reach(run))
+            begin_us, until_us = (zero_us + drifts[place].placed_us(at_us) for at_us in _reach(run))
             if run.error:
                 begin_us = end_us + step_us * sum(b - a + 1 for a, b in before)
                 until_us = begin_us + step_us * len(run.chunk_sha256)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 from .clock import US_PER_MS, Anchor, Span, anchor, spans
+from .drift import Drift, measure
 from .gaps import Gap, track_gaps
 from .model import Chunk, Participant, Recording, Segment, Track
+from .placement import Line
 from .scans import RunScan, Scans
 
 #: How long a last picture may stand until the recorder's end: shared screens that do not move deliver nothing for
@@ -33,7 +36,7 @@ class Clip:
     run: int  #: index of the segment's run
     from_us: int
     to_us: int
-    shift_us: int  #: recording time = media time + shift
+    line: Line  #: media time → recording time
 
     @property
     def place(self) -> tuple[str, str, int]:
@@ -60,6 +63,7 @@ class Timeline:
     presences: tuple[Presence, ...]
     cuts_us: tuple[int, ...]  #: where a pause was cut out
     anchors: Mapping[tuple[str, str, int], Anchor]
+    drifts: Mapping[tuple[str, str, int], Drift]
 
 
 def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = None) -> Timeline:
@@ -73,6 +77,7 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
     gaps: list[Gap] = []
     presences: list[Presence] = []
     anchors: dict[tuple[str, str, int], Anchor] = {}
+    drifts: dict[tuple[str, str, int], Drift] = {}
     for participant in recording.participants:
         for track in participant.tracks:
             for segment in track.segments:
@@ -80,11 +85,12 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
                     continue
                 place = (track.participant_id, track.track_id, segment.seg)
                 anchors[place] = anchor(segment.chunks)
+                drifts[place] = measure(segment, scans.get(place, ()))
                 zero_us = (anchors[place].zero_ms - recording.started_ms) * US_PER_MS
-                placed = _place_runs(track, segment, scans.get(place, ()), zero_us, stretches, recording)
+                placed = _place_runs(track, segment, scans.get(place, ()), drifts[place], zero_us, stretches, recording)
                 clips += placed
                 presences += _presences(placed, stretches)
-            gaps += track_gaps(track, scans, anchors, recording.started_ms, stretches)
+            gaps += track_gaps(track, scans, anchors, drifts, recording.started_ms, stretches)
     return Timeline(
         duration_us=duration_us,
         participants=recording.participants,
@@ -93,6 +99,7 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
         presences=tuple(presences),
         cuts_us=tuple(span.at_us for span in stretches if span.at_us),
         anchors=anchors,
+        drifts=drifts,
     )
 
 
@@ -100,6 +107,7 @@ def _place_runs(
     track: Track,
     segment: Segment,
     runs: Sequence[RunScan],
+    drift: Drift,
     zero_us: int,
     stretches: Sequence[Span],
     recording: Recording,
@@ -109,15 +117,14 @@ def _place_runs(
         for kind, packets in (("video", run.video), ("audio", run.audio)):
             if not len(packets) or run.error:
                 continue
-            to_us = packets.to_us
+            end_us = packets.to_us
             if kind == "video":
-                to_us = max(to_us, min(_run_end_us(segment, run), to_us + _STAND_US))
-            for span in stretches:
-                # in "server µs since start", then cut to the span, then moved to where the span lies
-                offset_us = (span.from_ms - recording.started_ms) * US_PER_MS - span.at_us
-                from_us = max(zero_us + packets.from_us - offset_us, span.at_us)
-                until_us = min(zero_us + to_us - offset_us, span.end_us)
-                if from_us < until_us:
+                end_us = max(end_us, min(_run_end_us(segment, run), end_us + _STAND_US))
+            for (a_us, b_us, line), span in product(drift.pieces_of(packets.from_us, end_us), stretches):
+                # in "server µs since start", then moved to where the span lies, then cut to it
+                placed = line.moved(zero_us - (span.from_ms - recording.started_ms) * US_PER_MS + span.at_us)
+                from_us, to_us = max(placed.placed_us(a_us), span.at_us), min(placed.placed_us(b_us), span.end_us)
+                if from_us < to_us:
                     found.append(
                         Clip(
                             kind="video" if kind == "video" else "audio",
@@ -126,8 +133,8 @@ def _place_runs(
                             seg=segment.seg,
                             run=index,
                             from_us=from_us,
-                            to_us=until_us,
-                            shift_us=zero_us - offset_us,
+                            to_us=to_us,
+                            line=placed,
                         )
                     )
     return found

@@ -130,14 +130,17 @@ class _Inputs:
     def _use(self, clip: Clip, a: int, b: int) -> dict[str, int]:
         """Which of the clip's pictures are shown: times in µs of media time."""
         pts = self._scans[clip.place][clip.run].video.pts_us
-        base_us = picture_us(a, self._fps) - clip.shift_us
+        base_us, end_us = (clip.line.media_us(picture_us(number, self._fps)) for number in (a, b))
         first = max(0, int(np.searchsorted(pts, base_us + self._half_us, "right")) - 1)
-        last_us = picture_us(b - 1, self._fps) - clip.shift_us + self._half_us
+        last_us = clip.line.media_us(picture_us(b - 1, self._fps)) + self._half_us
         last = max(first, int(np.searchsorted(pts, last_us, "right")) - 1)
         before = self._ranges.get(clip)
         self._ranges[clip] = (first, last) if before is None else (min(first, before[0]), max(last, before[1]))
         # the clip's place in `planned()`: inputs keep the order in which they were first used
-        return {"input": list(self._ranges).index(clip), "baseUs": base_us, "firstUs": int(pts[first])}
+        tile = {"input": list(self._ranges).index(clip), "baseUs": base_us, "firstUs": int(pts[first])}
+        # between knots the line is straight, and a window has two pieces at most: their mean is right to some ms
+        gain_ppm = clip.line.gain_ppm(base_us, end_us)
+        return tile | {"gainPpm": gain_ppm} if gain_ppm else tile
 
     def planned(self) -> list[dict[str, Any]]:
         found = []
@@ -155,15 +158,16 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
     packets = run.audio
     heard_us = max(clip.from_us, from_us - LEAD_IN_US), min(clip.to_us, to_us + LEAD_OUT_US)
     # everything here is made of the packets of the window's reach alone, so that nothing else can change its key
-    first = max(0, int(np.searchsorted(packets.pts_us, from_us - LEAD_IN_US - clip.shift_us, "right")))
-    end = int(np.searchsorted(packets.pts_us, to_us + LEAD_OUT_US - clip.shift_us, "left"))
+    first = max(0, int(np.searchsorted(packets.pts_us, clip.line.media_us(from_us - LEAD_IN_US), "right")))
+    end = int(np.searchsorted(packets.pts_us, clip.line.media_us(to_us + LEAD_OUT_US), "left"))
     if first >= end:
         return None
     # Decoders need a running start: Opus 80 ms (RFC 7845, 4.6), AAC two frames. They are decoded, and not heard.
     warm = max(0, int(np.searchsorted(packets.pts_us, packets.pts_us[first] - 100_000, "left")))
     from_byte = int(packets.from_byte[warm:end].min())
     to_byte = int(packets.to_byte[warm:end].max())
-    places = place_packets(packets, first, end, from_us - clip.shift_us, to_us - clip.shift_us) + clip.shift_us
+    borders_us = clip.line.media_us(from_us), clip.line.media_us(to_us)
+    places = clip.line.place(place_packets(packets, first, end, *borders_us))
     return {
         **_reading(clip, run, from_byte, to_byte),
         "warmUs": int(packets.pts_us[warm]),

@@ -201,11 +201,11 @@ def _placed(source: InputContainer, clips: list[Clip]) -> Iterator[tuple[str, de
     for packet in demux.packets(source, *source.streams.video[:1], *source.streams.audio[:1]):
         kind = packet.stream.type
         pts_us = demux.pts_us(packet)
-        clip = next((c for c in clips if c.kind == kind and c.from_us <= pts_us + c.shift_us < c.to_us), None)
+        clip = next((c for c in clips if c.kind == kind and c.from_us <= c.line.placed_us(pts_us) < c.to_us), None)
         entered = clip is not None and clip != inside.get(kind)
         if kind == "video" and entered and not packet.is_keyframe:
             continue
         inside[kind] = clip
         if clip is not None:
             packet.duration = int((packet.duration or 0) * packet.time_base / _US)
-            yield kind, packet, pts_us + clip.shift_us
+            yield kind, packet, clip.line.placed_us(pts_us)

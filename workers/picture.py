@@ -112,7 +112,10 @@ def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
     """One slice's stretch of a track, from the picture that its first one shows, scaled to its region."""
     zero_us = tile["baseUs"] + 1_000_000 // fps // 2
     # the first picture is shown from the slice's beginning on, be it some milliseconds early
-    moved = f"if(eq(N,0),min(0,PTS-({zero_us})),PTS-({zero_us}))"
+    at = f"(PTS-({zero_us}))"
+    if gain_ppm := tile.get("gainPpm", 0):  # the track's clock does not run as ours does
+        at = f"{at}*{1 + gain_ppm / 1e6:.6f}"
+    moved = f"if(eq(N,0),min(0,{at}),{at})"
     end_us = tile["baseUs"] + (pictures + 1) * 1_000_000 // fps
     return (
         source.filter("trim", start_pts=tile["firstUs"], end_pts=end_us)

@@ -94,7 +94,7 @@ def test_a_clip_lies_where_its_start_and_offset_say() -> None:
     scans = {("p", "cam", 0): [run(0, 3)]}
     timeline = plan_timeline(recording(track(segment([0, 1, 2], start_ms=1_500))), scans)
     (clip,) = timeline.clips
-    assert (clip.from_us, clip.to_us, clip.shift_us) == (1_500_000, 7_500_000, 1_500_000)
+    assert (clip.from_us, clip.to_us, clip.line.placed_us(0)) == (1_500_000, 7_500_000, 1_500_000)
     assert timeline.gaps == ()
     assert shown(timeline, scans) == [(0, 45, 0), (45, 225, 1), (225, 600, 0)]
 
@@ -109,7 +109,7 @@ def test_a_paused_span_is_in_no_clip() -> None:
     scans = {("p", "cam", 0): [run(0, 5)]}
     paused = replace(recording(track(segment([0, 1, 2, 3, 4]))), pauses=((ZERO_MS + 3_000, ZERO_MS + 5_000),))
     timeline = plan_timeline(paused, scans)
-    assert [(c.from_us, c.to_us, c.shift_us) for c in timeline.clips] == [
+    assert [(c.from_us, c.to_us, c.line.placed_us(0)) for c in timeline.clips] == [
         (0, 3_000_000, 0),
         (3_000_000, 8_000_000, -2_000_000),
     ]

@@ -1,0 +1,265 @@
+"""How a segment's media runs against the server's clock: from what its chunks say of their delivery. Pure and causal.
+
+Two clocks run beside the server's: the client's, whose offset is probed every some seconds, and the one that paces the
+media, a sound card's for example. Of the first every chunk tells what is believed (`offset` ± `err`); of the second it
+tells when its media was delivered (`at`). A delivery is only ever late, so the truth is the lower edge of all delays:
+were they exponential, the likeliest line would be that edge of their lower convex hull which lies over their mean.
+
+The placement is corrected at knots every 8 s of media time, from what was delivered before that knot alone. So a
+window's place never moves when more comes. It follows in steps of 1 ms, and only what is off by 2 ms: without drift it
+stands still, and a chunk that is lost or late moves nothing but itself.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clock import US_PER_MS
+from .model import Segment
+from .placement import Line, bent
+from .scans import Packets, RunScan
+
+Floats = NDArray[np.float64]
+
+KNOT_US = 8_000_000
+#: What is off by less stands; far below the 20 ms at which two voices of one mouth come apart.
+_STILL_US = 2_000
+#: Corrections are made in these steps, so that estimates that differ by a hair give the same placement.
+_GRID_US = 1_000
+#: At most so much from knot to knot: 0.1 % of pitch, which nobody hears.
+_MOST_US = 8_000
+#: Before so many deliveries nothing is believed: a few of them make an edge by chance.
+_FEWEST = 10
+#: A crystal's rate is within this of another's, as a rule (1 σ); probes have to show more before it is believed.
+_CLOCK_SIGMA = 150e-6
+#: An edge of the hull is believed when it is steeper than this × mean excess ÷ (deliveries × span): three times what
+#: its slope is off by in two of three cases, simulated with delays of 0 to 300 ms. All or nothing, so that one chunk
+#: less does not move what it does not decide.
+_EDGE = 24
+#: Faster than this no device runs: what looks so is a broken measurement (USB sound is off by up to 500 ppm).
+_FASTEST = 1e-3
+#: Media that stands still while the clock runs: a paused recorder, or a machine that slept. Smaller ones slew away.
+_STEP_US = 500_000
+_AROUND = 4  #: deliveries on each side that must agree on it
+#: Beliefs of a client that differ by more than their errors and this: its clock was set.
+_SET_US = 50_000
+_IMPLAUSIBLE_US = 250_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliveries:
+    """When the media of a segment's chunks was handed over, in µs since `start`; arrays of one length."""
+
+    media_us: Floats  #: media time at the chunk's end
+    at_us: Floats  #: on the client's clock
+    received_us: Floats  #: on the server's, from any zero
+    offset_us: Floats  #: what the client believed, less the first belief; nan where it told none
+    err_us: Floats
+
+    def __len__(self) -> int:
+        return len(self.media_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """From this media time on, this line leads to µs since media zero on the server's clock."""
+
+    from_us: int
+    line: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """A segment's placement against its anchor, and how good it is."""
+
+    pieces: tuple[Piece, ...]
+    rate_ppm: int = 0  #: how much more slowly its media runs than the server's clock
+    residual_us: int = 0  #: what the last estimate was away from the placement
+
+    def placed_us(self, media_us: int) -> int:
+        """µs since media zero on the server's clock."""
+        number = bisect_right([piece.from_us for piece in self.pieces], media_us) - 1
+        return self.pieces[max(number, 0)].line.placed_us(media_us)
+
+    def pieces_of(self, from_us: int, to_us: int) -> list[tuple[int, int, Line]]:
+        """The pieces that a stretch of media time lies on: (from, to, line)."""
+        ends = [piece.from_us for piece in self.pieces[1:]]
+        borders = zip([from_us, *ends], [*ends, to_us], self.pieces, strict=True)
+        return [
+            (max(a, from_us), min(b, to_us), piece.line) for a, b, piece in borders if max(a, from_us) < min(b, to_us)
+        ]
+
+
+def measure(segment: Segment, runs: Sequence[RunScan]) -> Drift:
+    """The placement of a segment's media, from media zero on."""
+    told = _without_set_clocks(deliveries(segment, runs))
+    jumps = _steps(told)
+    delay_us = told.at_us - told.media_us
+    for media_us, jump_us in jumps:
+        delay_us = np.where(told.media_us > media_us, delay_us - jump_us, delay_us)
+    corrections, away_us = _corrections(told, delay_us)
+    line = bent([(number * KNOT_US, number * KNOT_US + by_us) for number, by_us in enumerate(corrections)])
+    pieces, by_us = [], 0
+    for from_us, jump_us in ((0, 0), *jumps):
+        by_us += jump_us
+        pieces.append(Piece(from_us=from_us, line=line.moved(by_us)))
+    span_us = (len(corrections) - 1) * KNOT_US
+    rate_ppm = round(corrections[-1] / span_us * 1e6) if span_us else 0
+    return Drift(pieces=tuple(pieces), rate_ppm=rate_ppm, residual_us=abs(round(away_us)))
+
+
+def deliveries(segment: Segment, runs: Sequence[RunScan]) -> Deliveries:
+    """What the chunks tell; without the last one of the segment, whose delivery differs (it comes with the stop)."""
+    ends = {seq: end_us for run in runs if not run.error for seq, end_us in _ends(run)}
+    rows, first = [], None
+    for chunk in segment.chunks[:-1]:
+        if chunk.at_ms is None or chunk.seq not in ends:
+            continue
+        first = chunk.offset_ms if first is None else first
+        offset_us = np.nan if chunk.offset_ms is None or first is None else (chunk.offset_ms - first) * US_PER_MS
+        at_us = (chunk.at_ms - chunk.start_ms) * US_PER_MS
+        received_us = (chunk.received_ms - segment.chunks[0].received_ms) * US_PER_MS
+        rows.append((ends[chunk.seq], at_us, received_us, offset_us, (chunk.err_ms or 0) * US_PER_MS))
+    media, at, received, offset, err = np.array(rows, np.float64).reshape(-1, 5).T
+    return Deliveries(media_us=media, at_us=at, received_us=received, offset_us=offset, err_us=err)
+
+
+def _ends(run: RunScan) -> list[tuple[int, int]]:
+    """(seq, media time up to which the chunk brought its stream). Of two streams the sound, which is steadier."""
+    packets: Packets = run.audio if len(run.audio) else run.video
+    if not len(packets):
+        return []
+    borders = np.cumsum(run.chunk_bytes)
+    index = np.minimum(np.searchsorted(borders, packets.to_byte, "left"), len(borders) - 1)
+    latest = np.full(len(borders), -1, np.int64)
+    np.maximum.at(latest, index, packets.pts_us + packets.duration_us)
+    return [(run.first_seq + i, int(end_us)) for i, end_us in enumerate(latest) if end_us >= 0]
+
+
+def _without_set_clocks(told: Deliveries) -> Deliveries:
+    """The same on one clock: where a belief jumps, `at` jumped by as much the other way."""
+    at, offset, err = told.at_us.copy(), told.offset_us.copy(), told.err_us
+    known = np.flatnonzero(~np.isnan(offset))
+    for before, here in pairwise(known.tolist()):
+        jump_us = offset[here] - offset[before]
+        if abs(jump_us) > 3 * (err[here] + err[before]) + _SET_US:
+            offset[here:] -= jump_us
+            at[here:] += jump_us
+    return replace(told, at_us=at, offset_us=offset)
+
+
+def _steps(told: Deliveries) -> list[tuple[int, int]]:
+    """(media time, µs) from which on media is that much later, or earlier, for good.
+
+    The server's clock must have seen the same: a client's clock that was set moves `at` alone.
+    """
+    found: list[tuple[int, int]] = []
+    delays = told.at_us - told.media_us, told.received_us - told.media_us
+    last = 0
+    for i in range(_AROUND, len(told) - _AROUND + 1):
+        if i - last < _AROUND:
+            continue
+        jumps = [_jump(delay[i - _AROUND : i], delay[i : i + _AROUND]) for delay in delays]
+        if jumps[0] and jumps[1] and abs(jumps[0] - jumps[1]) < max(_STEP_US, abs(jumps[0]) / 2):
+            found.append((round(told.media_us[i - 1]), round(jumps[0])))
+            last = i
+    return found
+
+
+def _jump(before: Floats, after: Floats) -> float:
+    """By how much the lower edge of delays moved, if they moved for good; else 0."""
+    way = float(after.min() - before.min())
+    spread = float(before.max() - before.min())
+    # a jump down must lie below everything before it, for a late delivery before it is nothing unusual
+    far = way > 0 or float(after.max()) < float(before.min())
+    return way if abs(way) > max(_STEP_US, 2 * spread) and far else 0.0
+
+
+def _corrections(told: Deliveries, delay_us: Floats) -> tuple[list[int], float]:
+    """What is added to media time at every knot, and by how much the last estimate was away from it."""
+    count = int(told.media_us.max() // KNOT_US) + 1 if len(told) else 0
+    clock, edge = _Clock(told), _Edge(told.media_us, delay_us)
+    found, away_us = [0], 0.0
+    for number in range(count):
+        known = int(np.searchsorted(told.media_us, number * KNOT_US, "right"))
+        here_us = found[-1]
+        if known >= _FEWEST:
+            next_us = (number + 1) * KNOT_US
+            away_us = clock.at(next_us, known) + edge.rate(known) * next_us - here_us
+            if abs(away_us) >= _STILL_US:
+                step_us = round(away_us / _GRID_US) * _GRID_US
+                here_us += max(-_MOST_US, min(_MOST_US, step_us))
+        found.append(here_us)
+    return found, away_us
+
+
+class _Clock:
+    """The client's offset at an instant, less the first one told: a line through its probes, weighed by their error."""
+
+    def __init__(self, told: Deliveries) -> None:
+        offset = told.offset_us
+        # a probe is told with every chunk until the next one
+        fresh = (
+            ~np.isnan(offset) & np.concatenate(([True], offset[1:] != offset[:-1])) if len(told) else np.zeros(0, bool)
+        )
+        self._index = np.flatnonzero(fresh)
+        self._at, self._offset = told.at_us[fresh], offset[fresh]
+        self._weight = 1 / (told.err_us[fresh] / 2 + 500) ** 2
+
+    def at(self, time_us: float, known: int) -> float:
+        """By the first `known` deliveries."""
+        count = int(np.searchsorted(self._index, known, "left"))
+        if not count:
+            return 0.0
+        at, offset, weight = self._at[:count], self._offset[:count], self._weight[:count]
+        middle_at, middle = float(np.average(at, weights=weight)), float(np.average(offset, weights=weight))
+        spread = float((weight * (at - middle_at) ** 2).sum())
+        slope = float((weight * (at - middle_at) * (offset - middle)).sum()) / (spread + 1 / _CLOCK_SIGMA**2)
+        return middle + slope * (time_us - middle_at)
+
+
+class _Edge:
+    """The lower convex hull of delays over media time, grown delivery by delivery (Andrew's monotone chain)."""
+
+    def __init__(self, media_us: Floats, delay_us: Floats) -> None:
+        self._x, self._y = media_us, delay_us
+        self._hull: list[int] = []
+        self._used: list[int] = []
+        self._known = 0
+
+    def rate(self, known: int) -> float:
+        """By how much media runs slower than the client's clock, as far as `known` deliveries are sure of it."""
+        for i in range(self._known, known):
+            self._add(i)
+        self._known = known
+        x, y = self._x[self._used], self._y[self._used]
+        span_us = float(x[-1] - x[0]) if len(x) else 0.0
+        if len(x) < _FEWEST or span_us <= 0:
+            return 0.0
+        right = int(np.clip(np.searchsorted(self._x[self._hull], x.mean(), "right"), 1, len(self._hull) - 1))
+        a, b = self._hull[right - 1], self._hull[right]
+        slope = float((self._y[b] - self._y[a]) / (self._x[b] - self._x[a]))
+        excess_us = float((y - self._y[a] - slope * (x - self._x[a])).mean())
+        unsure = _EDGE * excess_us / (len(x) * span_us)
+        return slope if unsure < abs(slope) <= _FASTEST else 0.0
+
+    def _add(self, i: int) -> None:
+        x, y, hull = self._x, self._y, self._hull
+        # Delivered a second before anything else was: its clock had just been set, and no probe had told yet.
+        if self._used and y[i] < y[hull].min() - _IMPLAUSIBLE_US:
+            return
+        if self._used and x[i] <= x[self._used[-1]]:
+            return
+        self._used.append(i)
+        while len(hull) >= 2:
+            a, b = hull[-2], hull[-1]
+            if (y[b] - y[a]) * (x[i] - x[a]) < (y[i] - y[a]) * (x[b] - x[a]):
+                break
+            hull.pop()
+        hull.append(i)
