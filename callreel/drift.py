@@ -37,7 +37,7 @@ _MOST_US = 8_000
 #: Before so many deliveries nothing is believed: a few of them make an edge by chance.
 _FEWEST = 10
 #: A crystal's rate is within this of another's, as a rule (1 σ); probes have to show more before it is believed.
-_CLOCK_SIGMA = 150e-6
+_CLOCK_SIGMA = 60e-6
 #: An edge of the hull is believed when it is steeper than this × mean excess ÷ (deliveries × span): three times what
 #: its slope is off by in two of three cases, simulated with delays of 0 to 300 ms. All or nothing, so that one chunk
 #: less does not move what it does not decide.

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 from .clock import US_PER_MS
+from .drift import Drift
 from .model import Recording, Segment, Track
 from .outputs import Output, file_name
 from .profiles import Profile
@@ -137,10 +139,24 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
             "offsetMs": anchor.zero_ms - build.recording.started_ms,
             "uncertaintyMs": anchor.err_ms,
             "trusted": anchor.trusted,
+            **_drift(build.timeline.drifts[place]),
         },
         "clips": [
             {"kind": clip.kind, "fromMs": clip.from_us // US_PER_MS, "toMs": clip.to_us // US_PER_MS}
             for clip in build.timeline.clips
             if clip.place == place
+        ],
+    }
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    """How the segment's media ran against the server's clock, and what is left after following it."""
+    return {
+        "driftPpm": drift.rate_ppm,
+        "residualMs": round(drift.residual_us / US_PER_MS),
+        # media time from which on media lies later, for it stood while the clock ran (paused recorder, sleep)
+        "jumps": [
+            {"mediaMs": b.from_us // US_PER_MS, "byMs": (b.line.placed_us(0) - a.line.placed_us(0)) // US_PER_MS}
+            for a, b in pairwise(drift.pieces)
         ],
     }

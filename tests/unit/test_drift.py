@@ -117,11 +117,10 @@ def test_a_steady_delivery_is_believed_within_a_minute() -> None:
     assert np.abs(errors_ms[12:]).max() <= 6
 
 
-def test_a_clock_that_runs_right_moves_nothing() -> None:
+def test_a_clock_that_runs_right_is_left_alone() -> None:
     drift, errors_ms = measured(Client(jitter_s=0.01, round_trip_s=0.01), 3600)
-    (piece,) = drift.pieces
-    assert len(piece.line.knots) <= 3  # the first belief was off by some ms, once
-    assert np.abs(errors_ms).max() <= 4
+    assert len(drift.pieces) == 1
+    assert np.abs(errors_ms).max() <= 5  # what the first probes were off
     assert drift.rate_ppm == pytest.approx(0, abs=1)
 
 
