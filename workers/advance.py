@@ -121,7 +121,7 @@ def store_plans(storage: Storage, build: Build) -> list[str]:
 
 
 def late_is_due(recording: Recording, now_ms: int) -> bool:
-    """May a finished result be made anew? Late chunks come in bursts, of which each shall cost one film and not many."""
+    """May a finished result be made anew? Late chunks come in bursts, each of which shall cost one film, not many."""
     segments = (segment for track in recording.tracks() for segment in track.segments)
     received = (chunk.received_ms for segment in segments for chunk in segment.chunks)
     late = [at_ms for at_ms in received if at_ms > recording.ended_ms]
