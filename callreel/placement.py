@@ -64,10 +64,11 @@ def _along(x: Ints, y: Ints, at: Ints) -> Ints:
     no room in a float beside their fractions."""
     index = np.clip(np.searchsorted(x, at, "right") - 1, 0, max(len(x) - 2, 0))
     beyond = (at < x[0]) | (at >= x[-1])
-    outer = np.where(at < x[0], at - x[0] + y[0], at - x[-1] + y[-1])
+    outer: Ints = np.where(at < x[0], at - x[0] + y[0], at - x[-1] + y[-1])
     if len(x) < 2:
-        return outer.astype(np.int64)
+        return outer
     step = x[index + 1] - x[index]
     gain = y[index + 1] - y[index] - step  # small, so that its product with hours of µs has room
     inner = y[index] + at - x[index] + ((at - x[index]) * gain + step // 2) // step
-    return np.where(beyond, outer, inner).astype(np.int64)
+    found: Ints = np.where(beyond, outer, inner)
+    return found
