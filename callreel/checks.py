@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from redis.connection import parse_url
 
+from . import webhooks
 from .errors import InvalidSettings
 from .settings import Settings, load_settings
 from .storage import Storage, open_storage
@@ -230,4 +231,14 @@ def _sizes(settings: Settings) -> Iterator[str]:
 
 
 #: Every question that is asked. The order is that of the sentences.
-CHECKS: tuple[Check, ...] = (_secret, _metrics_token, _redis, _storage, _public_url, _origins, _times, _sizes)
+CHECKS: tuple[Check, ...] = (
+    _secret,
+    _metrics_token,
+    _redis,
+    _storage,
+    _public_url,
+    _origins,
+    webhooks.wrong,
+    _times,
+    _sizes,
+)

@@ -73,20 +73,23 @@ EVENTS: dict[str, Callable[[Recording, Fact], Told]] = {
 #: events whose data is the whole recording
 WHOLE = frozenset({"recordingstopped", "recordingcompleted", "recordingfailed", "recordingupdated"})
 
-EVENT_TYPES: tuple[str, ...] = (
-    "recordingstarted",
-    "recordingpaused",
-    "recordingresumed",
-    "recordingstopped",
-    "recordingcompleted",
-    "recordingfailed",
-    "recordingdeleted",
-    "recordingupdated",
-    "participantjoined",
-    "participantleft",
-    "trackstarted",
-    "trackcompleted",
-)
+#: event → the fact behind it
+FACT_BEHIND: dict[str, str] = {
+    "recordingstarted": "started",
+    "recordingpaused": "paused",
+    "recordingresumed": "resumed",
+    "recordingstopped": "stopped",
+    "recordingcompleted": "completed",
+    "recordingfailed": "failed",
+    "recordingdeleted": "deleted",
+    "recordingupdated": "updated",
+    "participantjoined": "track_added",
+    "participantleft": "track_completed",
+    "trackstarted": "track_added",
+    "trackcompleted": "track_completed",
+}
+
+EVENT_TYPES = tuple(FACT_BEHIND)
 
 
 def fold_events(recording_id: str, facts: Iterable[Fact]) -> list[Event]:

@@ -111,7 +111,7 @@ class Index:
                 fields += [f"barred:{track.track_id}", 1]
         what = "gone" if recording.status == Status.DELETED else "final" if recording.status in FINAL else "open"
         channel = keys.wake(recording.call_id) if wake else ""
-        names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN]
+        names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN, keys.INDEX_TELLING]
         args = [recording.recording_id, recording.sequence, what, channel, *fields]
         ask(lambda: self._note(keys=names, args=args, client=pipeline))
         failpoint("index.noted")

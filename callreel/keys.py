@@ -193,6 +193,24 @@ def artifact(recording_id: str, name: str, sha256: str) -> str:
     return f"recordings/{recording_id}/artifacts/{name}/{sha256}"
 
 
+def subscriptions_prefix(endpoint_id: str) -> str:
+    return f"webhooks/{endpoint_id}/since/"
+
+
+def subscription(endpoint_id: str, event_type: str) -> str:
+    """Create-only: from when on an endpoint is told events of this type."""
+    return f"webhooks/{endpoint_id}/since/{event_type}.json"
+
+
+def deliveries_prefix(endpoint_id: str, recording_id: str) -> str:
+    """Not below the recording, for they outlive it: that it was deleted is an event too."""
+    return f"webhooks/{endpoint_id}/told/{recording_id}/"
+
+
+def delivery_record(endpoint_id: str, recording_id: str, number: int) -> str:
+    return f"webhooks/{endpoint_id}/told/{recording_id}/{number:08d}.json"
+
+
 # ── Redis ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 INDEX_PREFIX = "callreel:"
 METRICS = "callreel:metrics"  #: counts of all processes together, see `callreel.metrics`
@@ -203,6 +221,7 @@ INDEX_SERVER = "callreel:index:server"  #: which run of the server was filled; a
 INDEX_LOCK = "callreel:rebuilding"  #: held by the one process that fills the index
 INDEX_ENTRIES = "callreel:index:"  #: everything below is made anew by a rebuild
 INDEX_OPEN = "callreel:index:open"  #: set of recordings somebody has to look after
+INDEX_TELLING = "callreel:index:telling"  #: set of recordings whose news nobody has looked at for webhooks
 WAKE_PREFIX = "callreel:wake:"  #: channels: something was written to a recording of this call
 
 
@@ -218,6 +237,21 @@ def index_track(recording_id: str, track_id: str) -> str:
 def index_slots(recording_id: str, track_id: str, seg: int) -> str:
     """seq → whose bytes: the chunk's facts, reserved or stored."""
     return f"callreel:index:slots:{recording_id}:{track_id}:{seg}"
+
+
+def index_owed(endpoint_id: str) -> str:
+    """Sorted set of recordings that may owe an endpoint something, by when to look."""
+    return f"callreel:index:owed:{endpoint_id}"
+
+
+def delivery_tried(endpoint_id: str, recording_id: str) -> str:
+    """What the last attempts came to."""
+    return f"callreel:webhooks:tried:{endpoint_id}:{recording_id}"
+
+
+def endpoint_rest(endpoint_id: str) -> str:
+    """How often in a row an endpoint did not answer, and until when it is left alone."""
+    return f"callreel:webhooks:rest:{endpoint_id}"
 
 
 def wake(call_id: str) -> str:

@@ -55,6 +55,7 @@ REBUILDS = _counter("redis_rebuilds", "Times the index was made anew.")
 JOBS = _counter("jobs", "Jobs that ended: ok, failed, or killed with their process.", "kind", "result")
 JOB_S = _histogram("job_seconds", "How long jobs took.", _LONG_S, "kind")
 JOB_WAIT_S = _histogram("job_wait_seconds", "How long jobs waited in their queue.", _LONG_S, "kind")
+WEBHOOKS = _counter("webhook_deliveries", "Attempts at webhooks: delivered, retry, or dead.", "event", "result")
 
 _told: dict[str, float] = {}  #: sample → what of it this process has added so far; a fork has its parent's
 _telling = threading.Lock()

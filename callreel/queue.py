@@ -59,6 +59,8 @@ WORKS: dict[str, Work] = {
     "render": Work(function="workers.jobs.render", queue="render", timeout_s=0, retries=2),
     # Copies packets of a whole film, no decoding: a day of 720p within an hour, on a slow disk.
     "join": Work(function="workers.jobs.join", queue="render", timeout_s=3600, at_front=True, retries=1),
+    # Ends itself within a minute; what is left then is asked for again.
+    "deliver": Work(function="workers.jobs.deliver", queue="deliver", timeout_s=180),
     "export": Work(function="workers.jobs.export", queue="export", timeout_s=3600, retries=1),
     "delete": Work(function="workers.jobs.delete", queue="export", timeout_s=3600, at_front=True, retries=1),
 }
@@ -103,7 +105,7 @@ class Queue:
         return self._ask("delete", [(recording_id,)]) == 1
 
     def cancel(self, recording_id: str) -> None:
-        """Take back every job of a recording that waits or failed, but for its deletion."""
+        """Take back every job of a recording that waits or failed, but for its deletion and for telling of it."""
         for queue in self._queues.values():
             waiting = [*queue.get_job_ids(), *FailedJobRegistry(queue=queue).get_job_ids(cleanup=False)]
             for job_id in self._of(recording_id, waiting):
@@ -111,7 +113,7 @@ class Queue:
                     Job.fetch(job_id, connection=self.redis, serializer=JSONSerializer).delete()
 
     def is_at_work(self, recording_id: str) -> bool:
-        """Does a job of this recording run, but for its deletion?"""
+        """Does a job of this recording run that makes something?"""
         for queue in self._queues.values():
             running = self._of(recording_id, StartedJobRegistry(queue=queue).get_job_ids(cleanup=False))
             found = Job.fetch_many(running, connection=self.redis, serializer=JSONSerializer)
@@ -120,8 +122,12 @@ class Queue:
         return False
 
     def _of(self, recording_id: str, job_ids: Iterable[str]) -> list[str]:
-        heads = tuple(f"{name}-{recording_id}-" for name in WORKS if name != "delete")
+        heads = tuple(f"{name}-{recording_id}-" for name in WORKS if name not in ("delete", "deliver"))
         return [job_id for job_id in job_ids if job_id.startswith(heads)]
+
+    def deliver(self, recording_id: str, endpoint_id: str) -> bool:
+        """Tell an endpoint what it is owed of a recording."""
+        return self._ask("deliver", [(recording_id, endpoint_id)]) == 1
 
     def attempts(self, name: str, *args: str) -> int:
         """How often this very job has been enqueued since the index knows."""

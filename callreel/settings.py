@@ -26,6 +26,17 @@ class Settings(BaseSettings):
         "", description="Address under which players reach this server; makes signed URLs absolute."
     )
     cors_origins: str = Field("", description="Exact origins of pages that may call, separated by commas.")
+    webhook_urls: str = Field("", description="Addresses that are told events, `https://…`, separated by commas.")
+    webhook_secret: str = Field(
+        "", description="What signs webhooks, `whsec_…`. Two, separated by a comma, both sign: for changing it."
+    )
+    webhook_events: str = Field(
+        "recordingstarted,recordingstopped,recordingcompleted,recordingfailed",
+        description="Which events webhooks are told, separated by commas.",
+    )
+    webhook_allow_private: bool = Field(
+        False, description="Webhooks may go to private addresses and over `http`. For receivers in your own network."
+    )
     participants_watch: bool = Field(False, description="Participants may watch the files of their call's recordings.")
     render: Literal["after-stop"] = Field(
         "after-stop", description="When windows are rendered. `rolling` comes with a later version and is refused."

@@ -122,6 +122,8 @@ def programs(choices: Choices, env: Mapping[str, str], sockets: list[socket.sock
     quiet = ["--verbose"] if choices.verbose else ["--quiet"]
     worker = [*python, "rq.cli", *WORKER_COMMAND.split()[1:], *quiet]
     found += [Program(name=f"worker {n}", argv=worker, env=env) for n in range(1, choices.workers + 1)]
+    if env.get("CALLREEL_WEBHOOK_URLS"):  # no webhook waits until a window is rendered
+        found.append(Program(name="deliver", argv=[*worker, "deliver"], env=env))
     found.append(Program(name="sweep", argv=[*python, "callreel.cli", "sweep"], env=env))
     return found
 

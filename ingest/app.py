@@ -22,14 +22,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from callreel import failpoints, rebuild
+from callreel import failpoints, rebuild, webhooks
 from callreel.calls import Calls
 from callreel.checks import start_settings, start_storage
-from callreel.control import Control
+from callreel.control import Control, now_ms
 from callreel.errors import CallreelError, Unavailable
 from callreel.index import Index, IndexLost, connect
 from callreel.logs import configure_logs
 from callreel.metrics import REFUSALS
+from callreel.owed import Teller
 from callreel.queue import Queue
 from callreel.settings import Settings
 from callreel.slots import Limits, Slots
@@ -95,6 +96,7 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
         recording_bytes=settings.recording_bytes,
         seq_ahead=settings.seq_ahead,
     )
+    webhooks.subscribe(storage, settings, now_ms())  # before anything happens that they are to be told
     shell = Shell(
         settings=settings,
         auth=Auth(settings.jwt_secret),
@@ -102,7 +104,7 @@ def build_app(settings: Settings, storage: Storage, index: Index, jobs: Jobs) ->
         index=index,
         slots=Slots(index.redis, limits),
         jobs=jobs,
-        control=(control := Control(storage, index)),
+        control=(control := Control(storage, Teller(index=index, settings=settings, jobs=jobs))),
         calls=Calls(control, limits.late_ms),
         journals=Journals(storage),
         # beside the objects, so that a large chunk becomes one without a copy

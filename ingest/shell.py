@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from redis import RedisError
 from starlette.responses import Response
 
-from callreel import have, tokens, wire
+from callreel import wire
 from callreel.calls import Calls
 from callreel.control import Control, now_ms, refuse_removed
-from callreel.errors import NotYourTrack, RecordingSealed, Unavailable, UnknownTrack
+from callreel.describe import address, describe
+from callreel.errors import NotYourTrack, RecordingSealed, UnknownTrack
 from callreel.index import Index
 from callreel.journal import refuse_deleted
 from callreel.model import Recording, Track
-from callreel.repository import load
 from callreel.settings import Settings
 from callreel.slots import Slots
 from callreel.storage import Storage
@@ -43,6 +43,9 @@ class Jobs(Protocol):
 
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         """Make one playable file of a track."""
+
+    def deliver(self, recording_id: str, endpoint_id: str) -> bool:
+        """Tell an endpoint what it is owed of a recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +77,11 @@ class Shell:
         A signed address is a right to watch, so only who has that right is given one.
         """
         watches = caller.role in watchers(self.settings)
-        track_ids = [track.track_id for track in state.tracks()]
-        try:
-            here = self.index.have(state.recording_id, track_ids)
-            progress = self.index.progress(state.recording_id)
-        except Unavailable:
-            here, progress = have.of_recording(load(self.storage, state.recording_id)), 0.0
-        return wire.recording(state, here, progress, lambda name: self.address(state, name) if watches else None)
+
+        def sign(name: str) -> str | None:
+            return self.address(state, name) if watches else None
+
+        return describe(state, self.index, self.storage, sign)
 
     def state(self, recording_id: str) -> Recording:
         """A recording as its journal tells it. Raises `UnknownRecording`, `RecordingDeleted`."""
@@ -116,8 +117,7 @@ class Shell:
 
     def address(self, state: Recording, name: str) -> str:
         """A file's signed address."""
-        path = tokens.sign_file(self.settings.jwt_secret, state.call_id, state.recording_id, name)
-        return self.settings.public_url.rstrip("/") + path
+        return address(self.settings, state, name)
 
 
 def success(data: Any, status: int = 200) -> Response:

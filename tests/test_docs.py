@@ -49,6 +49,9 @@ class NoJobs:
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         return False
 
+    def deliver(self, recording_id: str, endpoint_id: str) -> bool:
+        return False
+
 
 def section(page: str, title: str) -> str:
     """What stands below a heading, up to the next one of its level or above."""

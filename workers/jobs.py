@@ -9,11 +9,13 @@ from callreel.errors import CallreelError, ObjectMissing, RecordingDeleted, Rend
 from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.index import connect as connect_index
+from callreel.owed import Owed, Teller
 from callreel.queue import Queue
 from callreel.settings import Settings, load_settings
 from callreel.storage import open_storage
 
 from . import advance as advancing
+from . import deliver as delivering
 from . import erase as erasing
 from . import export as exporting
 from . import join as joining
@@ -41,7 +43,7 @@ def bench(settings: Settings | None = None) -> advancing.Bench:
     return advancing.Bench(
         storage=storage,
         settings=settings,
-        control=Control(storage, index),
+        control=Control(storage, Teller(index=index, settings=settings, jobs=queue)),
         queue=queue,
         due=Due(queue.redis, index.set_progress),
         turns=Turns(queue.redis),
@@ -118,6 +120,15 @@ def delete(recording_id: str) -> None:
     require_worker()
     with contextlib.suppress(UnknownRecording):
         erasing.erase(bench(), recording_id)  # tried for as long as it takes: whoever looks after it asks again
+
+
+def deliver(recording_id: str, endpoint_id: str) -> None:
+    require_worker()
+    settings = load_settings()
+    storage = open_storage(settings.storage, fsync=settings.fsync == "always")
+    index = Index(connect_index(settings.redis_url))
+    man = delivering.Postman(storage=storage, settings=settings, index=index, owed=Owed(index.redis))
+    delivering.deliver(man, recording_id, endpoint_id)
 
 
 def _died(doing: str) -> CallreelError:

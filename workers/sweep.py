@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import structlog
 from redis import RedisError
 
-from callreel import failpoints, journal, keys, metrics, rebuild, rooms
+from callreel import failpoints, journal, keys, metrics, owed, rebuild, rooms
 from callreel.checks import start_settings, start_storage
 from callreel.control import Control, now_ms
 from callreel.errors import CallreelError
@@ -106,9 +106,14 @@ class Sweeper:
             with self._alone(recording.recording_id) as rests:
                 if not rests:
                     self._look_after(recording)
+        owed.ask(owed.Owed(self.index.redis), self.settings, self.queue, now_ms())
         ids = {recording.recording_id for recording in found}
         self._asked = {each: asked for each, asked in self._asked.items() if each in ids}
         self._rests_until_ms = {each: until for each, until in self._rests_until_ms.items() if until > _steady_ms()}
+
+    @property
+    def _control(self) -> Control:
+        return Control(self.storage, owed.Teller(index=self.index, settings=self.settings, jobs=self.queue))
 
     @contextlib.contextmanager
     def _alone(self, recording_id: str) -> Iterator[bool]:
@@ -143,17 +148,17 @@ class Sweeper:
                 state = journal.fold(recording.recording_id, facts)
                 self.index.note(state, wake=False)
                 # whoever decided about the call may have died before its recordings heard of it
-                Control(self.storage, self.index).obey(state, rooms.read(self.storage, state.call_id))
+                self._control.obey(state, rooms.read(self.storage, state.call_id))
                 heard_ms = max(facts[-1].at_ms, recording.last_chunk_ms)
                 if state.status in ACTIVE and now_ms() - heard_ms >= patience_s(state, self.settings) * 1000:
-                    stop_idle(Control(self.storage, self.index), recording.recording_id, facts[-1].sequence)
+                    stop_idle(self._control, recording.recording_id, facts[-1].sequence)
                     failpoint("sweep.idle")
 
     def _look_after(self, recording: OpenRecording) -> None:
         at_ms = now_ms()
         if recording.status in ACTIVE:
             if recording.max_duration_s is not None and at_ms >= recording.started_ms + recording.max_duration_s * 1000:
-                stop_overlong(Control(self.storage, self.index), recording.recording_id)
+                stop_overlong(self._control, recording.recording_id)
                 failpoint("sweep.overlong")
                 self.queue.advance(recording.recording_id)
             return

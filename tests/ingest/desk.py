@@ -37,6 +37,7 @@ class Asked:
         self.advanced: list[str] = []
         self.deleted: list[str] = []
         self.exported: list[tuple[str, str, str]] = []
+        self.delivered: list[tuple[str, str]] = []
 
     def advance(self, recording_id: str) -> bool:
         self.advanced.append(recording_id)
@@ -48,6 +49,10 @@ class Asked:
 
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         self.exported.append((recording_id, participant_id, track_id))
+        return True
+
+    def deliver(self, recording_id: str, endpoint_id: str) -> bool:
+        self.delivered.append((recording_id, endpoint_id))
         return True
 
 
