@@ -52,6 +52,7 @@ from .health import HealthCalls
 from .journals import Journals
 from .metrics import MetricCalls
 from .observed import Observed
+from .openapi import Description
 from .rooms import FactCalls, RoomCalls
 from .shell import Jobs, Shell
 from .signal import Signal
@@ -169,14 +170,14 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
     """Every address of the contract, and those of the call page."""
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
-    rooms, facts = RoomCalls(shell), FactCalls(shell)
+    rooms, facts, description = RoomCalls(shell), FactCalls(shell), Description(shell.settings.public_url)
 
     call = functools.partial(guarded, shell.auth)
 
     def free(method: str, path: str, endpoint: Free, roles: Roles | None = None) -> Door:
         return Door(method, path, endpoint, endpoint.__name__, roles)
 
-    return [
+    found: list[BaseRoute] = [
         # the chunks' door first: it is what is asked for, nearly always; it looks at the token itself
         Door("POST", f"{_TRACK}/chunks",                chunks, "chunk", UPLOADERS),
         call("GET",  f"{_TRACK}/chunks",                tracks.have,     UPLOADERS),
@@ -202,13 +203,17 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),
         free("GET",  "/readyz",                         health.ready),
+        free("GET",  "/openapi.json",                   description.description),
         free("GET",  "/metrics",                        metrics.metrics, SERVICES),  # of `*`, or by a token of its own
         call("POST", f"{_CALL}/invite",                 signalling.invite, HOSTS),
         WebSocketRoute(f"{_CALL}/signal",               signalling.connect),
         Mount("/client", pages.library()),
         Mount("/demo",   pages.demo()),
+        Mount("/docs",   pages.docs()),
         Door("GET",  "/",                               pages.home(), "home", None),
     ]  # fmt: skip
+    description.tell_of(found)
+    return found
 
 
 def _noticing(shell: Shell) -> Refuse:

@@ -1,4 +1,7 @@
-"""What the browser loads: the library for any origin, the call page for our own. Files of `web_client` as they are."""
+"""What the browser loads: the library for any origin, for our own the call page, and the description of the routes.
+
+Files of `web_client` as they are.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +59,10 @@ def library() -> ASGIApp:
 
 def demo() -> ASGIApp:
     return WithHeaders(StaticFiles(directory=web_client() / "demo", check_dir=False), _PAGE)
+
+
+def docs() -> ASGIApp:
+    return WithHeaders(StaticFiles(directory=web_client() / "docs", html=True, check_dir=False), _PAGE)
 
 
 def home() -> ASGIApp:

@@ -20,6 +20,8 @@ from callreel.index import Index, connect
 from callreel.storage.local import LocalStorage
 from ingest.app import build_app
 from ingest.doors import Door
+from ingest.operations import OPERATIONS as DESCRIBED
+from ingest.operations import PATH
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -99,6 +101,13 @@ def routes() -> set[str]:
 
 def test_every_route_is_in_the_contract_and_every_route_of_the_contract_is_there() -> None:
     assert {cells[0].strip("`") for cells in rows(section(PROTOCOL, "Routes"))} == routes()
+
+
+def test_every_route_is_described_for_programs_and_nothing_else_is() -> None:
+    names = {route.name for route in application_routes() if isinstance(route, Door)}
+    assert names == DESCRIBED.keys(), "a route is one row of ingest/operations.py"
+    parameters = {name for route in routes() for name in re.findall(r"{(\w+)}", route)}
+    assert parameters <= PATH.keys()
 
 
 def test_every_event_is_in_the_contract() -> None:

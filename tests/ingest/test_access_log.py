@@ -61,7 +61,7 @@ def test_refusals_are_written_down_with_who_was_refused(desk: Desk, log: Path) -
     refused(desk.client.post(url, headers=bearer("viewer", "eve")), 403, "forbidden")
     refused(desk.client.post(url, headers=bearer(call="another")), 403, "forbidden")
     refused(desk.client.post(url, headers={"Authorization": "Bearer x"}), 401, "unauthorized")
-    refused(desk.client.delete(url, headers=bearer()), 405, "method_not_allowed")
+    refused(desk.client.put(url, headers=bearer()), 405, "method_not_allowed")
     active, role, call, nobody = lines(log)[1:]
     assert (active["result"], active["code"], active["recordingId"]) == ("refused", "recording_active", recording_id)
     assert (role["code"], role["sub"], role["role"], role["callId"]) == ("forbidden", "eve", "viewer", CALL)
@@ -137,7 +137,7 @@ def test_a_log_that_cannot_be_written_is_refused_at_start(tmp_path: Path) -> Non
 
 def test_what_is_not_written_down_is_known() -> None:
     """A new route is written down, or stands here: it must be one of the two by somebody's decision."""
-    silent = {"time", "live", "ready", "metrics", "home", "invite"}
+    silent = {"time", "live", "ready", "metrics", "description", "home", "invite"}
     silent |= {"participants", "events", "active", "one", "many"}  # reading states
     silent |= {"chunk", "have", "put", "complete", "uploads", "tell"}  # uploading
     assert {door.name for door in DOORS.values()} - ACTIONS.keys() == silent

@@ -23,6 +23,7 @@ FREE = {
     "GET /livez": "asked by what starts and stops processes",
     "GET /readyz": "asked by balancers",
     "GET /": "the call page, a file",
+    "GET /openapi.json": "the contract, which is no secret",
 }
 #: What stands for the parameters of a path; none of it has to exist, for whoever is refused learns nothing of that.
 PARAMETERS = {"callId": CALL, "trackId": "cam", "participantId": "alice", "name": "composition.mp4"}
