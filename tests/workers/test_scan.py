@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from callreel import scans
-from callreel.model import Chunk
+from callreel import keys, scans
+from callreel.model import Chunk, Segment, Track
 from callreel.scans import RunScan
+from callreel.storage.local import LocalStorage
 from tests.kit.capture import Capture, Run, load_named
 from workers import containers, opus
-from workers.scan import runs, scan_run
+from workers.runscan import extend_run, scan_run
+from workers.scan import runs, scan_segment
 
 CAPTURES = ("duo-split", "trio-rejoin")
+RECORDING = "rec_c_1732000000000"
 
 
 def chunks_of(run: Run) -> list[Chunk]:
@@ -34,6 +39,22 @@ def chunks_of(run: Run) -> list[Chunk]:
         )
         for piece in run.chunks
     ]
+
+
+def assert_same(found: RunScan, expected: RunScan) -> None:
+    assert scans.encode(found) == scans.encode(expected)
+
+
+class Counting(LocalStorage):
+    """A folder that knows how much media was read from it."""
+
+    read_bytes = 0
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        data = super().get(key, start, length)
+        if "/chunks/" in key:
+            self.read_bytes += len(data)
+        return data
 
 
 def whole(run: Run) -> RunScan:
@@ -71,6 +92,46 @@ def test_behind_a_missing_chunk_the_same_packets_are_found_at_the_same_places(ca
                 assert len(part), (run.participant, kind)
                 assert np.array_equal(part.from_byte + skipped, full.from_byte[-len(part) :])
                 assert np.array_equal(part.pts_us, full.pts_us[-len(part) :])
+
+
+@pytest.mark.parametrize("capture", [load_named(name) for name in CAPTURES], ids=CAPTURES)
+def test_a_run_that_grew_is_read_on_as_if_it_had_been_whole_at_once(capture: Capture) -> None:
+    extended = 0
+    for run in capture.runs:
+        chunks, parts = chunks_of(run), [piece.data for piece in run.chunks]
+        for first in (0, 2):
+            beginning = whole(run)
+            head = (beginning.container, beginning.head) if first else None
+            grown = scan_run(chunks[first : first + 1], parts[first], head)
+            for end in range(first + 2, len(chunks) + 1):
+                expected = scan_run(chunks[first:end], b"".join(parts[first:end]), head)
+                tail = None
+                if len(grown.starts):
+                    tail = extend_run(chunks[first:end], grown, reader(parts[first:end]))
+                extended += tail is not None
+                grown = tail or expected
+                assert_same(grown, expected)
+    assert extended > 20
+
+
+def reader(parts: list[bytes]) -> Callable[[int], bytes]:
+    return lambda n: b"".join(parts[n:])
+
+
+def test_a_segment_is_scanned_on_from_what_is_stored(tmp_path: Path) -> None:
+    """The longer scan takes the place of the shorter one, and only new chunks are read."""
+    run = load_named("duo-split").runs[0]
+    chunks = chunks_of(run)
+    storage = Counting(tmp_path)
+    for chunk, piece in zip(chunks, run.chunks, strict=True):
+        storage.put_if_absent(keys.chunk(RECORDING, chunk), piece.data)
+    track = Track(track_id=run.track_id, participant_id=run.participant, source="camera", kind="video")
+    for end in range(2, len(chunks) + 1, 2):
+        storage.read_bytes = 0
+        (scan,) = scan_segment(storage, RECORDING, track, Segment(seg=0, mime_type="", chunks=tuple(chunks[:end])))
+        assert len(list(storage.list(keys.scan(RECORDING, "").removesuffix(".json")))) == 1
+    assert_same(scan, whole(run))
+    assert storage.read_bytes < sum(scan.chunk_bytes) / 2
 
 
 def test_a_segment_without_its_head_says_so(capture: Capture) -> None:

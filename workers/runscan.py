@@ -1,0 +1,175 @@
+"""What is inside the bytes of a run? Demuxed, bounded: times and places of its packets. Nothing is stored here.
+
+No media is copied: later jobs read just the bytes they need. Bytes that cannot be read make a scan that says why, so
+that one bad segment costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import av
+import numpy as np
+
+from callreel import scans
+from callreel.errors import CallreelError
+from callreel.model import Chunk
+from callreel.scans import Container, Packets, RunScan
+
+from . import containers, demux, opus
+
+#: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
+_MAX_PACKETS = 4_000_000
+#: Packets of a second of one stream: Opus makes 400 at most, pictures come 240 times; a burst doubles it.
+_DENSEST = 1000
+#: No browser records more; larger pictures are refused before anything decodes them.
+MAX_PIXELS = 4096 * 4096
+
+#: Pictures whose distance tells how long the last one lasts: about a second.
+_RECENT = 30
+
+_Row = tuple[int, int, int, int, int]  #: pts and duration in µs, first and last byte, key frame
+
+
+def scan_run(run: list[Chunk], data: bytes, head: tuple[Container, bytes] | None) -> RunScan:
+    """Scan the bytes of a run; `head` is what another run of the segment began with."""
+    blank = _blank(run)
+    try:
+        if run[0].seq == 0:
+            found = head_of(data)
+            return _demux(blank, found[0], found[1], data)
+        if head is None:
+            return _failed(blank, "the segment's first chunk is missing, and nothing decodes without its header")
+        # A run behind a hole begins in the middle of something: what is before the next place to start is dropped.
+        begin = next(iter(containers.starts(head[0], data)), len(data))
+        return _demux(blank, head[0], head[1], data[begin:], begin=begin)
+    except (av.FFmpegError, CallreelError, ValueError, IndexError, OverflowError) as error:
+        return _failed(blank, f"{type(error).__name__}: {error}"[:300])
+
+
+def extend_run(run: list[Chunk], known: RunScan, read: Callable[[int], bytes]) -> RunScan | None:
+    """The scan of a run of whose beginning one is known; None where all of it must be read to say."""
+    begin = int(known.starts[-1])
+    first, _ = known.chunks_of(begin, begin + 1)
+    skipped = begin - sum(known.chunk_bytes[:first])
+    try:
+        return _demux(_blank(run), known.container, known.head, read(first)[skipped:], begin=begin, known=known)
+    except (av.FFmpegError, CallreelError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def _blank(run: list[Chunk]) -> RunScan:
+    return RunScan(
+        first_seq=run[0].seq,
+        chunk_sha256=tuple(chunk.sha256 for chunk in run),
+        chunk_bytes=tuple(chunk.size_bytes for chunk in run),
+    )
+
+
+def _failed(blank: RunScan, reason: str) -> RunScan:
+    return RunScan(
+        first_seq=blank.first_seq, chunk_sha256=blank.chunk_sha256, chunk_bytes=blank.chunk_bytes, error=reason
+    )
+
+
+def head_of(data: bytes) -> tuple[Container, bytes]:
+    """The container of a segment's first bytes, and the bytes before its first media; nothing where it has no parts."""
+    container = containers.container_of(data)
+    if container is None:
+        raise ValueError(f"no media: the segment begins with {data[:8].hex(' ') or 'nothing'}")
+    first = containers.starts(container, data)
+    if first:
+        return container, data[: first[0]]
+    return container, data if containers.has_parts(container, data) else b""
+
+
+def _demux(
+    blank: RunScan,
+    container: Container,
+    head: bytes,
+    data: bytes,
+    *,
+    begin: int | None = None,
+    known: RunScan | None = None,
+) -> RunScan:
+    """Scan a run from its byte `begin` on, which is where something starts; None: all of it, with its own head.
+
+    What `known` tells of the bytes before stays as it is.
+    """
+    source = data if begin is None else head + data
+    shift = 0 if begin is None else begin - len(head)  # from a position in `source` to one in the run
+    end_byte = len(source) + shift
+    with demux.opened(container, source) as file:
+        video = next(iter(file.streams.video), None)
+        audio = next(iter(file.streams.audio), None)
+        if video is not None and video.codec_context.width * video.codec_context.height > MAX_PIXELS:
+            raise ValueError(f"{video.codec_context.width}x{video.codec_context.height} pixels are more than allowed")
+        wanted: list[av.stream.Stream] = [stream for stream in (video, audio) if stream is not None]
+        rows: dict[int, list[_Row]] = {stream.index: [] for stream in wanted}
+        for count, packet in enumerate(demux.packets(file, *wanted), 1):
+            position = -1 if packet.pos is None else packet.pos
+            duration_us = int((packet.duration or 0) * packet.time_base * 1_000_000)
+            if audio is not None and packet.stream_index == audio.index and audio.codec_context.name == "opus":
+                duration_us = opus.duration_us(bytes(packet))
+            end = containers.media_end(container, source, position, packet.size)
+            rows[packet.stream_index].append(
+                (
+                    demux.pts_us(packet),
+                    duration_us,
+                    position + shift,
+                    min(end + shift, end_byte),
+                    int(packet.is_keyframe),
+                )
+            )
+            if count > _MAX_PACKETS:
+                raise ValueError(f"more than {_MAX_PACKETS} packets")
+        before = known or RunScan(first_seq=0, chunk_sha256=(), chunk_bytes=())
+        begin = begin or 0
+        starts = np.array([at + begin for at in containers.starts(container, data)], dtype=np.int64)
+        return RunScan(
+            first_seq=blank.first_seq,
+            chunk_sha256=blank.chunk_sha256,
+            chunk_bytes=blank.chunk_bytes,
+            container=container,
+            head=head,
+            starts=np.concatenate((before.starts[before.starts < begin], starts)),
+            video=_video(_table(before.video, begin, rows[video.index])) if video is not None else Packets(),
+            audio=_packets(_table(before.audio, begin, rows[audio.index])) if audio is not None else Packets(),
+            width_px=video.codec_context.width if video is not None else 0,
+            height_px=video.codec_context.height if video is not None else 0,
+            video_codec=video.codec_context.name if video is not None else "",
+            audio_codec=audio.codec_context.name if audio is not None else "",
+        )
+
+
+def _table(known: Packets, begin: int, rows: list[_Row]) -> scans.Ints:
+    """Packets as rows of pts, duration, first and last byte, key, in order of time: the known ones before the byte
+    `begin`, and those that were read. Raises `ValueError` for more than any recorder makes: planning looks at each."""
+    old = np.stack([getattr(known, name) for name in Packets.__slots__], axis=1)[known.from_byte < begin]
+    table = np.concatenate((old, np.array(rows, dtype=np.int64).reshape(-1, len(Packets.__slots__))))
+    # Order of time, whatever the order in the file; a time of which there are two can only be shown once.
+    table = table[np.lexsort(table.T[::-1])]
+    if not len(table):
+        return table
+    span_s = int(table[-1, 0] - table[0, 0]) // 1_000_000 + 1
+    if len(table) > min(_DENSEST * span_s, _MAX_PACKETS):
+        raise ValueError(f"{len(table)} packets in {span_s} s are more than any recorder makes")
+    found: scans.Ints = table[np.concatenate(([True], np.diff(table[:, 0]) > 0))]
+    return found
+
+
+def _packets(table: scans.Ints) -> Packets:
+    return Packets(**{name: table[:, index].copy() for index, name in enumerate(Packets.__slots__)})
+
+
+def _video(table: scans.Ints) -> Packets:
+    # Before the first key frame there is nothing to decode from.
+    keys_at = np.flatnonzero(table[:, 4])
+    found = table[int(keys_at[0]) :] if len(keys_at) else table[:0]
+    if len(found):
+        # A picture lasts until the next; the last one as long as those before it did, but not longer than a tenth.
+        steps = np.diff(found[:, 0])
+        usual = min(int(np.median(steps[-_RECENT:])), 100_000) if len(steps) else 33_333
+        found = found.copy()
+        found[:, 1] = np.append(steps, usual)
+    return _packets(found)
