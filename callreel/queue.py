@@ -19,6 +19,7 @@ from redis import Redis, WatchError
 from rq import Queue as RqQueue
 from rq import Retry
 from rq.exceptions import NoSuchJobError
+from rq.executions import ExecutionRegistry
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -137,7 +138,11 @@ class Queue:
     def recover(self) -> None:
         """Hand the jobs of dead workers to living ones; for the sweeper."""
         for queue in self._queues.values():
-            StartedJobRegistry(queue=queue).cleanup()
+            registry = StartedJobRegistry(queue=queue)
+            for job_id in registry.get_expired_job_ids():
+                # RQ goes on looking for the execution that died, and takes the next one's success for a failure
+                self.redis.delete(ExecutionRegistry(job_id, self.redis).key)
+            registry.cleanup()
 
     def _ask(self, name: str, wanted: Sequence[tuple[str, ...]]) -> int:
         if not wanted:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 _LEASE_MS = 5000  #: how long a sweeper that died goes on leading
-_RECOVER_S = 5.0  #: how often lost jobs are looked for; they are believed for some seconds anyway
+_RECOVER_S = 1.0  #: how often lost jobs are looked for: a few short questions
 _CLEAN_S = 600.0
 _REFRESH_S = 30.0  #: how long the index may not know what a process wrote that died before it could tell
 _LITTER_S = 6 * 3600  #: no upload or render writes nothing to its file for so long

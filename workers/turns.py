@@ -12,9 +12,10 @@ from redis import Redis
 
 from callreel import keys
 from callreel.failpoints import failpoint
+from callreel.queue import LEASE_S
 
 #: After so long an `advance` may have died, and another one begins beside it: harmless, and rarely needed.
-_TURN_S = 30
+_TURN_S = LEASE_S
 #: A failure is forgotten after a day.
 _TRIES_S = 86400
 

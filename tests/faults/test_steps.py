@@ -201,6 +201,25 @@ class Persistent:
         self._server = self._servers.enter_context(self._house.forked(ingest, self._listener, failpoints=failpoints))
 
 
+def test_an_index_that_is_flushed_all_the_while_changes_no_film(
+    redis_url: str, data_dir: Path, recorded: Recorded
+) -> None:
+    for stage, (name, _) in STAGES.items():
+        folder = data_dir / stage
+        shutil.copytree(recorded.stages / stage, folder, copy_function=os.link)
+        house, storage = House(redis_url, folder, fsync="never"), LocalStorage(folder)
+        with Redis.from_url(redis_url) as client, house.forked(job, name, *recorded.jobs[stage]) as process:
+            while process.exitcode is None:
+                client.flushall()
+                process.join(0.01)
+        if stage == "stopped":
+            put_windows(recorded, folder)
+        assert house.ended(finish) == 0, stage
+        assert keys_of(storage, recorded.recording_id) == recorded.window_keys, stage
+        assert_sound(redis_url, folder, recorded.acked)
+        assert_rebuilds_to_itself(redis_url, folder)
+
+
 def test_a_control_call_that_dies_at_any_step_is_made_once(redis_url: str, data_dir: Path) -> None:
     house, storage = House(redis_url, data_dir, fsync="never"), LocalStorage(data_dir)
     with port() as (listener, client):

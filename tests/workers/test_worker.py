@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from rq import Queue as RqQueue
-from rq import Retry
 from rq.serializers import JSONSerializer
 
 from callreel import abilities, keys, metrics
-from callreel.queue import LEASE_S, WORKER_COMMAND, Queue
+from callreel.queue import WORKER_COMMAND
 from workers.codecs import encodable
 
 ROOT = Path(__file__).parents[2]
@@ -60,20 +59,6 @@ def wait_for(folder: Path, pattern: str, count: int = 1, timeout_s: float = 30) 
 
 def pid_of(path: Path) -> int:
     return int(path.name.partition("-")[2])
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def assert_dies(pid: int, within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while is_alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} still lives after {within_s} s"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -131,26 +116,6 @@ def test_a_worker_tells_what_it_can_encode_until_it_is_gone(start_worker: Start,
         time.sleep(0.05)
     assert abilities.told(connection) == encodable() >= {"h264", "vp8", "aac", "opus", "pcm"}
     assert 45 < int(connection.ttl(keys.ability("h264"))) <= abilities.TTL_S, "longer than it is silent"
-
-
-def test_a_killed_worker_takes_its_job_along_and_another_one_does_it(
-    start_worker: Start, jobs: RqQueue, redis_url: str, tmp_path: Path
-) -> None:
-    first = start_worker()
-    jobs.enqueue("tests.workers.chores.nap", str(tmp_path), 3, retry=Retry(max=1))
-    horse = pid_of(wait_for(tmp_path, "begun-*")[0])
-    first.kill()
-    first.wait()
-    assert_dies(horse, within_s=1)
-    start_worker()
-    sweeper = Queue(redis_url)
-    deadline = time.monotonic() + LEASE_S + 10
-    while len(list(tmp_path.glob("begun-*"))) < 2:
-        sweeper.recover()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    wait_for(tmp_path, "ended-*")
-    assert len(list(tmp_path.glob("begun-*"))) == 2
 
 
 def test_sigterm_lets_the_running_job_end(start_worker: Start, jobs: RqQueue, tmp_path: Path) -> None:
