@@ -7,7 +7,6 @@ killed for good, for ffmpeg has been seen to ignore SIGTERM for minutes.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import resource
@@ -25,13 +24,13 @@ import imageio_ffmpeg
 import structlog
 
 from callreel.errors import InvalidSettings, RenderFailed
+from callreel.lifeline import tied
 
 from .cores import taken
 
 log = structlog.get_logger(__name__)
 
 _OLDEST = (5, 1)  #: older ones lack `-fps_mode`
-_PR_SET_PDEATHSIG = 1  #: prctl(2)
 #: 25 decoders of 720p and an encoder use about 600 MB; addresses are cheaper than memory, so twice that and room.
 _ADDRESS_BYTES = 6 * 1024**3
 _OUTPUT_BYTES = 8 * 1024**3
@@ -115,13 +114,13 @@ def run(arguments: list[str], *, timeout_s: float, configured: str = "", cores: 
 
 def _limits(timeout_s: float, cores: frozenset[int]) -> Callable[[], None]:
     """What the child does before it becomes ffmpeg; made ready here, for little may be done between fork and exec."""
+    tie = tied()
     linux = sys.platform.startswith("linux")
-    prctl = ctypes.CDLL(None).prctl if linux else None
     processor_s = int(timeout_s * (os.cpu_count() or 1)) + 1
 
     def apply() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        tie()
+        if linux:
             resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_BYTES, _ADDRESS_BYTES))
         resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s))
         resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_BYTES, _OUTPUT_BYTES))
