@@ -157,6 +157,15 @@ class Index:
         found = zip(ids, ask(lambda: facts_of(ids)), strict=True)
         return [_open(recording_id, facts) for recording_id, facts in found if "status" in facts]
 
+    def recording_ids(self) -> list[str]:
+        """Every recording, newest first. Raises `Unavailable`, `IndexLost`."""
+        if not self.ready():
+            raise IndexLost
+        prefix = keys.index_recording("")
+        names = ask(lambda: list(self.redis.scan_iter(f"{prefix}*", count=1000)))
+        ids = {name.removeprefix(prefix) for name in names}
+        return sorted(ids, key=lambda each: (int(each.rsplit("_", 1)[1]), each), reverse=True)
+
     def settled(self, recording_id: str, chunks: int) -> None:
         """The result of a final recording has all of its first `chunks` chunks. If no more came, nobody has to look."""
         names = [keys.index_recording(recording_id), keys.INDEX_OPEN]

@@ -83,6 +83,11 @@ class Owed:
         names = [keys.index_recording(recording_id), keys.index_owed(endpoint_id)]
         self._told(keys=names, args=[recording_id, sequence, "" if at_ms is None else at_ms])
 
+    def now(self, endpoint_id: str, recording_id: str, now_ms: int) -> None:
+        """Look at once, whatever the last attempts came to."""
+        self.forget(endpoint_id, recording_id)
+        self._redis.zadd(keys.index_owed(endpoint_id), {recording_id: now_ms})
+
     # ── attempts ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def tried(self, endpoint_id: str, recording_id: str) -> Tried | None:
         found: dict[str, str] = self._redis.hgetall(keys.delivery_tried(endpoint_id, recording_id))  # type: ignore[assignment]  # as above

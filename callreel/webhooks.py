@@ -18,7 +18,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from . import keys
-from .events import EVENT_TYPES, Event
+from .events import EVENT_TYPES, Event, fold_events
+from .journal import Fact
 from .settings import Settings
 from .storage import Storage
 
@@ -155,6 +156,28 @@ def read(storage: Storage, endpoint_id: str, recording_id: str) -> list[Record]:
     """The records of a recording at an endpoint, in order."""
     prefix = keys.deliveries_prefix(endpoint_id, recording_id)
     return [_decode(json.loads(storage.get(entry.key))) for entry in storage.list(prefix)]
+
+
+def look(
+    storage: Storage, settings: Settings, endpoint: Endpoint, recording_id: str, facts: Sequence[Fact]
+) -> tuple[list[Record], list[Delivery]]:
+    """The records of a recording at an endpoint, and what they and these facts make of its events."""
+    records = read(storage, endpoint.id, recording_id)
+    since, types = subscriptions(storage, endpoint), wanted(settings)
+    return records, fold_deliveries(endpoint, fold_events(recording_id, facts), records, since, types)
+
+
+def replay(storage: Storage, delivery: Delivery, at_ms: int) -> None:
+    """Owe it again, if it is not owed."""
+    recording_id = delivery.event.state.recording_id
+    while True:
+        records = read(storage, delivery.endpoint.id, recording_id)
+        last = next((record for record in reversed(records) if record.event == delivery.event.sequence), None)
+        if last is None or last.outcome == "replay":
+            return
+        record = Record(event=delivery.event.sequence, outcome="replay", at_ms=at_ms)
+        if append(storage, delivery.endpoint.id, recording_id, records, record):
+            return
 
 
 def append(storage: Storage, endpoint_id: str, recording_id: str, known: Sequence[Record], record: Record) -> bool:

@@ -58,6 +58,7 @@ from .shell import Jobs, Shell
 from .signal import Signal
 from .tracks import TrackCalls
 from .uploads import ChunkDoor, count_refused
+from .webhooks import WebhookCalls
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +172,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
     rooms, facts, description = RoomCalls(shell), FactCalls(shell), Description(shell.settings.public_url)
+    hooks = WebhookCalls(shell)
 
     call = functools.partial(guarded, shell.auth)
 
@@ -200,6 +202,10 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
         call("GET",  f"{_CALL}/events",                 events.events,   EVERYBODY, token_in_query=True),
         WebSocketRoute(f"{_CALL}/events",               EventSocket(shell, events).connect),
         free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file, watchers(shell.settings)),  # or by signature
+        call("GET",  f"{_CALL}/webhooks",               hooks.webhooks,  SERVICES),
+        call("POST", f"{_CALL}/webhooks/{{deliveryId}}/replay", hooks.replay, SERVICES),
+        call("GET",  "/webhooks",                       hooks.all_webhooks, SERVICES),
+        call("POST", "/webhooks/{deliveryId}/replay",   hooks.replay_any, SERVICES),
         free("GET",  "/time",                           health.time),
         free("GET",  "/livez",                          health.live),
         free("GET",  "/readyz",                         health.ready),

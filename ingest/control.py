@@ -76,12 +76,12 @@ class ControlCalls:
         return success(await self._run(describe, request.path_params["recordingId"]))
 
     async def many(self, request: Request, caller: Caller) -> Response:
-        limit = _limit(request.query_params.get("limit"))
+        limit = limit_of(request.query_params.get("limit"))
         cursor = request.query_params.get("cursor")
 
         def page(call_id: str) -> wire.Json:
             items: list[Recording] = []
-            for recording_id in _behind(self._shell.control.ids_of(call_id), cursor):
+            for recording_id in behind(list(reversed(self._shell.control.ids_of(call_id))), cursor):
                 facts = self._shell.journals.facts(recording_id)
                 if not facts:  # a start is between slot and first fact, or died there: nobody was told of it
                     continue
@@ -104,9 +104,8 @@ def _idempotency_key(text: str) -> str:
     return text
 
 
-def _behind(ids: list[str], cursor: str | None) -> list[str]:
-    """Newest first; behind the one that the cursor names."""
-    newest_first = list(reversed(ids))
+def behind(newest_first: list[str], cursor: str | None) -> list[str]:
+    """What of a list comes behind the one that the cursor names. Raises `InvalidOption`."""
     if cursor is None:
         return newest_first
     if cursor not in newest_first:
@@ -114,7 +113,7 @@ def _behind(ids: list[str], cursor: str | None) -> list[str]:
     return newest_first[newest_first.index(cursor) + 1 :]
 
 
-def _limit(text: str | None) -> int:
+def limit_of(text: str | None) -> int:
     if text is None:
         return _PAGE
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _LONGEST_PAGE:

@@ -23,6 +23,7 @@ from .schemas import (
     many,
     nullable,
     obj,
+    one_of,
     ref,
     whole,
 )
@@ -61,6 +62,9 @@ _STARTED: Refusals = (errors.NoActiveRecording, errors.InvalidState, *_WRITE)
 _LIMITS = obj({"chunkBytes": whole(), "trackBytes": whole(), "recordingBytes": whole(), "seqAhead": whole()})
 _UPLOADS = many(obj({"participantId": ID, "trackId": ID, "complete": BOOL, "segments": SEGMENTS}))
 _TOLD = obj({"trackId": ID, "missing": MISSING})
+
+_DELIVERIES = obj({"items": many(ref("Delivery")), "nextCursor": nullable(RECORDING_ID)})
+_DELIVERIES_PAGE = {"status": one_of("pending", "delivered", "dead"), "cursor": TEXT, "limit": whole(1, 100)}
 
 OPERATIONS: dict[str, Operation] = {
     # ── control ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,6 +108,22 @@ OPERATIONS: dict[str, Operation] = {
         {200: "text/event-stream"},
         headers={"Last-Event-ID": TEXT},
     ),
+    "webhooks": Operation(
+        "Webhooks",
+        "What webhooks were told of the call or are owed",
+        {200: _DELIVERIES},
+        (errors.InvalidOption,),
+        query=_DELIVERIES_PAGE,
+    ),
+    "all_webhooks": Operation(
+        "Webhooks",
+        "What webhooks were told or are owed, of all calls",
+        {200: _DELIVERIES},
+        (errors.InvalidOption,),
+        query=_DELIVERIES_PAGE,
+    ),
+    "replay": Operation("Webhooks", "Tell it again", {202: ref("Delivery")}, _WRITE),
+    "replay_any": Operation("Webhooks", "Tell it again, whatever the call", {202: ref("Delivery")}, _WRITE),
     # ── upload ───────────────────────────────────────────────────────────────────────────────────────────────────────
     "put": Operation(
         "Upload",
@@ -181,4 +201,5 @@ PATH: dict[str, Schema] = {
     "trackId": ID,
     "participantId": ID,
     "name": TEXT,
+    "deliveryId": TEXT,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from callreel.events import EVENT_TYPES
 from callreel.facts import OF_REQUEST
 from callreel.facts import TYPES as FACT_TYPES
 from callreel.layouts import LAYOUTS
@@ -150,6 +151,22 @@ COMPONENTS: dict[str, Schema] = {
         }
     ),
     "Recordings": obj({"items": many(ref("Recording")), "nextCursor": nullable(TEXT)}),
+    "Delivery": obj(
+        {
+            "id": TEXT,
+            "endpoint": TEXT,
+            "eventId": TEXT,
+            "type": one_of(*EVENT_TYPES),
+            "recordingId": RECORDING_ID,
+            "roomId": ID,
+            "timestamp": INSTANT,
+            "status": one_of("pending", "delivered", "dead"),
+            "attempts": whole(),
+            "lastAnswer": nullable(TEXT),
+            "lastAttemptAt": nullable(INSTANT),
+            "nextAttemptAt": nullable(INSTANT),
+        }
+    ),
     "Room": obj({"roomId": ID, "closed": BOOL, "closedAt": nullable(INSTANT)}),
     "Present": obj(
         {

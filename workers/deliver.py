@@ -18,7 +18,6 @@ from standardwebhooks import Webhook
 from callreel import __version__, journal, webhooks, wire
 from callreel.control import now_ms
 from callreel.describe import address, describe
-from callreel.events import fold_events
 from callreel.index import Index
 from callreel.metrics import WEBHOOKS
 from callreel.model import Recording
@@ -97,15 +96,11 @@ def deliver(man: Postman, recording_id: str, endpoint_id: str) -> None:
             "webhooks: CALLREEL_WEBHOOK_URLS here has no such endpoint, or no secret is set", endpoint=endpoint_id
         )
         return
-    since = webhooks.subscriptions(man.storage, endpoint)
-    wanted = webhooks.wanted(man.settings)
     ends_s = time.monotonic() + _JOB_S
     while True:
         now = man.clock_ms()
         facts = journal.read(man.storage, recording_id)
-        events = fold_events(recording_id, facts)
-        records = webhooks.read(man.storage, endpoint_id, recording_id)
-        deliveries = webhooks.fold_deliveries(endpoint, events, records, since, wanted)
+        records, deliveries = webhooks.look(man.storage, man.settings, endpoint, recording_id, facts)
         tried = man.owed.tried(endpoint_id, recording_id)
         delivery, again_ms = plan_next(deliveries, tried, now)
         if delivery is None or time.monotonic() > ends_s or man.owed.rests(endpoint_id, now):
