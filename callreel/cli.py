@@ -154,13 +154,14 @@ def smoke(
     call: Annotated[str, typer.Option(help="Call id; by default the token's, for `*` a new one.")] = "",
     seconds: Annotated[int, typer.Option(min=3, max=60, help="How long the call is.")] = 5,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait for the film.")] = 120,
+    keep: Annotated[bool, typer.Option("--keep", help="Do not delete the recording when all is well.")] = False,
 ) -> None:
     """Hold a call of two synthetic people against any deployment and look at the film; exit with 1 if none comes.
 
-    The recording stays there. Start, upload and film use the HTTP interface alone, as browsers and backends do.
+    Start, upload, film and deletion use the HTTP interface alone, as browsers and backends do.
     """
     asked = {"--url": url, "--token": token, "--call": call, "--seconds": seconds, "--timeout-s": timeout}
-    _become("workers.smoke", *(f"{option}={value}" for option, value in asked.items()))
+    _become("workers.smoke", *(f"{option}={value}" for option, value in asked.items()), *(["--keep"] if keep else []))
 
 
 def _become(module: str, *arguments: str) -> NoReturn:

@@ -43,6 +43,7 @@ class Choices:
     call: str  #: '' takes the token's, or a new one
     seconds: int
     timeout_s: int
+    keep: bool = False  #: leave the recording where it is
 
 
 class Server:
@@ -154,7 +155,10 @@ class Smoke:
         wanted_ms = (_instant(stopped["stoppedAt"]) - _instant(begun["startedAt"])) * 1000
         took_s = self._wait(server)
         film = server.ask("GET", f"{self._path}/files/composition.mp4")
-        return f"{_judged(film, wanted_ms, self.choices.seconds)}, {took_s:.1f} s after stop ({self._path})"
+        judged = _judged(film, wanted_ms, self.choices.seconds)
+        if not self.choices.keep:  # one that fails stays, to be looked at
+            server.data("DELETE", self._path)
+        return f"{judged}, {took_s:.1f} s after stop" + (f" ({self._path})" if self.choices.keep else "")
 
     def _server(self) -> Server:
         return Server(self.choices.url.rstrip("/"), self.choices.token)
@@ -269,6 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workers.smoke", description=__doc__)
     for name in ("url", "token", "call"):
         parser.add_argument(f"--{name}", required=name != "call", default="")
+    parser.add_argument("--keep", action="store_true")
     for name in ("seconds", "timeout-s"):
         parser.add_argument(f"--{name}", type=int, required=True)
     try:

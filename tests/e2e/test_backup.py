@@ -50,10 +50,10 @@ def test_a_backup_of_a_running_server_becomes_the_same_server_elsewhere(tmp_path
     here.mkdir()
     there.mkdir()
     with running(here / "callreel-data", "--workers", "1", env=_QUICK) as stack, processes(here) as started:
-        done = smoke(stack.url, stack.token("service", "finished"))
+        done = smoke(stack.url, stack.token("service", "finished"), "--keep")
         assert done.returncode == 0, done.stderr
         film = film_of(stack, "finished")
-        line = [sys.executable, "-P", "-m", "callreel.cli", "smoke", "--url", stack.url, "--seconds", "8"]
+        line = [sys.executable, "-P", "-m", "callreel.cli", "smoke", "--url", stack.url, "--seconds", "8", "--keep"]
         started.start("call", [*line, "--token", stack.token("service", "running")], bare_environment(here))
         started.wait_for(lambda: chunks(stack.data, "running") >= 6)
         run(_TAKE, here)

@@ -163,6 +163,9 @@ def test_smoke_through_the_proxy_uses_both_ingest_processes(
     served = [line.split() for line in front.log.read_text().splitlines()]
     uploads = {words[-1] for words in served if words[2] == "POST" and words[3].endswith("/chunks")}
     assert uploads == {f"127.0.0.1:{port}" for port in split.ports}
+    # and it clears up behind itself
+    recordings = Path(split.env["CALLREEL_STORAGE"].removeprefix("file://")) / "recordings"
+    split.processes.wait_for(lambda: not list(recordings.glob("rec_smoke-*/chunks/**/*")))
 
 
 @needs_nginx
