@@ -88,6 +88,8 @@ def track_gaps(
                 begin_us = end_us + step_us * sum(b - a + 1 for a, b in before)
                 until_us = begin_us + step_us * len(run.chunk_sha256)
                 gap(segment.seg, begin_us, until_us, [(run.first_seq, run.last_seq)], "unreadable", run.error)
+            elif run.note:
+                gap(segment.seg, until_us, stop_us, [(run.first_seq, run.last_seq)], "unreadable", run.note)
             if before:
                 gap(segment.seg, end_us, begin_us, before, "lost")
             end_us, last_seq = until_us, run.last_seq

@@ -69,6 +69,7 @@ class RunScan:
     video_codec: str = ""
     audio_codec: str = ""
     error: str = ""  #: why nothing of it can be used
+    note: str = ""  #: what of it cannot be used, and why
     levels: Levels = field(default_factory=Levels)  #: how loud its sound is; kept beside the scan, not in it
 
     @property
@@ -115,7 +116,7 @@ def run_digest(head_sha256: str, chunks: list[Chunk]) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-_FACTS = ("container", "video_codec", "audio_codec", "error", "first_seq", "width_px", "height_px")
+_FACTS = ("container", "video_codec", "audio_codec", "error", "note", "first_seq", "width_px", "height_px")
 
 
 def encode(scan: RunScan) -> bytes:

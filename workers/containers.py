@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from callreel.scans import Container
+from callreel.sniff import sniff
 
-_EBML = b"\x1a\x45\xdf\xa3"
 # Cluster id, a size of 1 to 8 bytes, then the Timestamp element's id: eight patterns, one for each length of a size.
 _CLUSTER = re.compile(
     b"\x1f\x43\xb6\x75(?:"
@@ -29,16 +29,33 @@ _STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOO
 #: container → the demuxer's name for PyAV and ffmpeg, always forced, so that no other parser ever sees the bytes
 DEMUXERS: dict[Container, str] = {"matroska": "matroska", "mp4": "mp4", "ogg": "ogg"}
 
+#: No browser records larger pictures; they are refused before anything decodes them, and by the decoder itself where
+#: they grow in mid-stream.
+MAX_PIXELS = 4096 * 4096
+MAX_STREAMS = 8
+#: What recorders make. Whatever else libav can decode, hostile bytes shall not choose it.
+DECODERS = (
+    *("vp8", "libvpx", "vp9", "libvpx-vp9", "av1", "libdav1d", "libaom-av1", "h264", "hevc"),
+    *("opus", "libopus", "vorbis", "libvorbis", "aac", "mp3", "mp3float", "alac", "flac"),
+    *("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"),
+)
+
+
+def reading(container: Container) -> dict[str, str | int]:
+    """ffmpeg's options before an input of hostile bytes: nothing is guessed, nothing else is opened."""
+    return {
+        "f": DEMUXERS[container],
+        "protocol_whitelist": "file",
+        "codec_whitelist": ",".join(DECODERS),
+        "max_streams": MAX_STREAMS,
+        "max_pixels": MAX_PIXELS,
+    }
+
 
 def container_of(data: bytes) -> Container | None:
     """The container that the first bytes of a segment announce; None where it is none that we read."""
-    if data.startswith(_EBML):
-        return "matroska"
-    if data[4:8] == b"ftyp":
-        return "mp4"
-    if data.startswith(b"OggS"):
-        return "ogg"
-    return None
+    name = sniff(data)
+    return next((container for container in DEMUXERS if container == name), None)
 
 
 def starts(container: Container, data: bytes) -> list[int]:

@@ -12,17 +12,20 @@ from av.stream import Stream
 
 from callreel.scans import Container
 
-from .containers import DEMUXERS
+from .containers import DECODERS, DEMUXERS, MAX_STREAMS
 
 if TYPE_CHECKING:  # the class is generic for type checkers only
     Packet = av.Packet[Stream]
 else:
     Packet = av.Packet
 
+#: The bytes are in memory, so there is no protocol that a demuxer could need to open anything else.
+_OPTIONS = {"protocol_whitelist": "none", "codec_whitelist": ",".join(DECODERS), "max_streams": str(MAX_STREAMS)}
+
 
 def opened(container: Container, data: bytes) -> InputContainer:
     """A demuxer over bytes in memory; to be used with `with`. Raises `av.FFmpegError`."""
-    return av.open(io.BytesIO(data), "r", format=DEMUXERS[container])
+    return av.open(io.BytesIO(data), "r", format=DEMUXERS[container], options=_OPTIONS)
 
 
 def packets(file: InputContainer, *streams: Stream) -> Iterator[Packet]:
@@ -37,6 +40,13 @@ def packets(file: InputContainer, *streams: Stream) -> Iterator[Packet]:
             return
         if packet.pts is not None and packet.size:
             yield packet
+
+
+def ahead_us(packet: Packet) -> int:
+    """How long before its time a packet has to be decoded, in µs."""
+    if packet.pts is None or packet.dts is None or packet.pts == packet.dts:
+        return 0
+    return int((packet.pts - packet.dts) * packet.time_base * 1_000_000)
 
 
 def pts_us(packet: Packet) -> int:

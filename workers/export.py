@@ -176,12 +176,15 @@ def write_file(storage: Storage, build: Build, track: Track, file: TrackFile, ta
                         for stream in (*source.streams.video[:1], *source.streams.audio[:1]):
                             streams[stream.type] = out.add_stream_from_template(stream)
                     for kind, packet, at_us in _placed(source, own):
-                        if kind not in streams or at_us - zero_us <= last.get(kind, -1):
+                        # decoded this much before it is shown: pictures of a complete file may lean on later ones
+                        ahead_us = demux.ahead_us(packet)
+                        due_us = at_us - zero_us - ahead_us
+                        if kind not in streams or due_us <= last.get(kind, -1 - ahead_us):
                             continue
-                        last[kind] = at_us - zero_us
+                        last[kind] = due_us
                         packet.stream = streams[kind]
                         packet.time_base = _US
-                        packet.pts = packet.dts = at_us - zero_us
+                        packet.pts, packet.dts = at_us - zero_us, due_us
                         end_us = max(end_us, at_us - zero_us + (packet.duration or 0))
                         out.mux(packet)
     if not last:

@@ -34,6 +34,7 @@ _OLDEST = (5, 1)  #: older ones lack `-fps_mode`
 #: 25 decoders of 720p and an encoder use about 600 MB; addresses are cheaper than memory, so twice that and room.
 _ADDRESS_BYTES = 6 * 1024**3
 _OUTPUT_BYTES = 8 * 1024**3
+NICE = 5  #: how far renders and exports stand behind ingest
 _TAIL = 2000  #: characters of stderr that an error carries
 
 
@@ -127,7 +128,7 @@ def _limits(timeout_s: float, cores: frozenset[int]) -> Callable[[], None]:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if cores:
             os.sched_setaffinity(0, cores)
-        os.nice(5)  # a film may wait; the processes that take chunks may not
+        os.nice(max(0, NICE - os.nice(0)))  # a film may wait; the processes that take chunks may not
 
     return apply
 

@@ -73,8 +73,14 @@ def render(recording_id: str, key: str) -> None:
             if tries > _AT_ALL:
                 advancing.give_up(tools, recording_id, _died("rendering a window"))
                 return
-            cards_only = tries > _WITH_PICTURES
-            rendering.render_window(tools.storage, tools.settings, recording_id, key, cards_only=cards_only)
+            rendering.render_window(
+                tools.storage,
+                tools.settings,
+                recording_id,
+                key,
+                careful=tries > 1,
+                cards_only=tries > _WITH_PICTURES,
+            )
     except ObjectMissing:
         # the plan or a chunk of it was deleted since: whatever is still wanted will be planned anew
         tools.queue.advance(recording_id)

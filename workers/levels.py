@@ -18,6 +18,7 @@ from callreel.scans import RunScan
 from callreel.storage import Storage
 
 from . import sound
+from .apart import apart
 
 _RATE_HZ = 48_000
 _STEP = _RATE_HZ // 10  #: samples in a step …
@@ -28,6 +29,7 @@ _WARM_US = 100_000
 #: A packet whose stamp is this near to the end of the one before it follows it: stamps jitter, samples do not.
 _SEAM = _RATE_HZ * 40 // 1000
 
+_TIMEOUT_S = 60  #: a piece is measured within a second
 #: No piece decodes to more than this, whatever its packets claim.
 _MOST = 4 * PIECE_STEPS * _STEP
 
@@ -53,10 +55,19 @@ def run_levels(storage: Storage, recording_id: str, chunks: list[Chunk], run: Ru
         except ObjectMissing:
             data = b"".join(storage.get(keys.chunk(recording_id, chunk)) for chunk in chunks[a:b])[from_byte:to_byte]
             has_head = run.first_seq + a == 0 and from_byte == 0
-            known = measure(run, data if has_head else run.head + data, int(packets.pts_us[warm]), piece)
-            storage.put_if_absent(key, levels.encode(known))
+            encoded = _measure_apart(run, data if has_head else run.head + data, int(packets.pts_us[warm]), piece)
+            storage.put_if_absent(key, encoded)
+            known = levels.decode(encoded)
         found.append(known)
     return levels.joined(found)
+
+
+def _measure_apart(run: RunScan, data: bytes, warm_us: int, piece: int) -> bytes:
+    """Levels, encoded; made by a process that may break at it."""
+    try:
+        return apart(lambda: levels.encode(measure(run, data, warm_us, piece)), timeout_s=_TIMEOUT_S)
+    except MediaUnreadable:
+        return levels.encode(measure(run, b"", warm_us, piece))
 
 
 def measure(run: RunScan, data: bytes, warm_us: int, piece: int) -> Levels:

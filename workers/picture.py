@@ -16,7 +16,7 @@ import ffmpeg
 from . import canvas, cards
 from . import ffmpeg as runner
 from .codecs import video_options
-from .containers import DEMUXERS
+from .containers import reading
 
 Plan = dict[str, Any]
 
@@ -95,8 +95,7 @@ def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[A
     """A track's decoder, its times in µs of media time, once for every slice that shows it."""
     stream = ffmpeg.input(
         runner.named(path),
-        f=DEMUXERS[item["container"]],
-        protocol_whitelist="file",
+        **reading(item["container"]),
         threads=threads,
         reinit_filter=0,
         an=None,

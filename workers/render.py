@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from callreel.windows import canonical, form_of
 
 from . import ffmpeg as runner
 from . import mux, picture, sound
-from .containers import DEMUXERS
+from .apart import apart
+from .containers import reading
 from .folders import job_folder
 
 log = structlog.get_logger(__name__)
@@ -32,10 +34,17 @@ Plan = dict[str, Any]
 
 
 def render_window(
-    storage: Storage, settings: Settings, recording_id: str, key: str, *, cards_only: bool = False
+    storage: Storage,
+    settings: Settings,
+    recording_id: str,
+    key: str,
+    *,
+    careful: bool = False,
+    cards_only: bool = False,
 ) -> bool:
     """Make the window of a stored plan; False if it was there already. Raises `RenderFailed`.
 
+    `careful` tries every sound in a process of its own first, for one of them may have killed whoever tried before.
     `cards_only` shows everybody as a card: the last resort for a window that failed again and again.
     """
     stored = json.loads(storage.get(keys.window_plan(recording_id, key)))
@@ -49,7 +58,7 @@ def render_window(
         left_out = [_named(item, "video", "this window failed again and again") for item in plan["video"]]
         plan = _without(plan, set(range(len(plan["video"]))))
     with job_folder(storage) as name:
-        target = render(storage, settings, plan, stored["objects"], Path(name), left_out)
+        target = render(storage, settings, plan, stored["objects"], Path(name), left_out, careful=careful)
         failpoint("render.made")
         if left_out:
             storage.put_if_absent(keys.window_note(recording_id, key), json.dumps({"leftOut": left_out}).encode())
@@ -72,27 +81,46 @@ def render(
     objects: dict[str, str],
     folder: Path,
     left_out: list[dict[str, str]],
+    *,
+    careful: bool = False,
 ) -> Path:
     """Render a plan into a file in `folder`; what had to be left out, and why, is added to `left_out`."""
     profile = plan["profile"]
     target = folder / f"window.{form_of(profile)}"
     pictures = _pictures(storage, settings, plan, objects, folder, left_out) if plan["slices"] else None
-    heard = _sound(storage, plan, objects, left_out) if profile.get("audio_codec") != NONE else None
+    heard = _sound(storage, settings, plan, objects, left_out, careful) if profile.get("audio_codec") != NONE else None
     mux.write_window(plan, pictures, heard, target)
     return target
 
 
-def _sound(storage: Storage, plan: Plan, objects: dict[str, str], left_out: list[dict[str, str]]) -> sound.Samples:
+def _sound(
+    storage: Storage,
+    settings: Settings,
+    plan: Plan,
+    objects: dict[str, str],
+    left_out: list[dict[str, str]],
+    careful: bool,
+) -> sound.Samples:
+    profile = plan["profile"]
+    how = (*mux.sound_span(plan), profile["audio_rate_hz"], profile["audio_channels"])
     heard = []
     for item in plan["audio"]:
         try:
-            heard.append((item, read_input(storage, item, objects)))
+            data = read_input(storage, item, objects)
+            if careful:
+                apart(partial(_tried, item, data, *how), timeout_s=settings.render_timeout_s / 10)
+            heard.append((item, data))
         except MediaUnreadable as error:
             left_out.append(_named(item, "audio", error.detail))
-    profile = plan["profile"]
-    mixed, failed = sound.mix(heard, *mux.sound_span(plan), profile["audio_rate_hz"], profile["audio_channels"])
+    mixed, failed = sound.mix(heard, *how)
     left_out += [_named(heard[index][0], "audio", reason) for index, reason in failed]
     return mixed
+
+
+def _tried(item: dict[str, Any], data: bytes, *how: int) -> bytes:
+    """For `apart`: what is of interest is whether it comes to an end."""
+    sound.mix([(item, data)], *how)
+    return b""
 
 
 def read_input(storage: Storage, item: dict[str, Any], objects: dict[str, str]) -> bytes:
@@ -155,8 +183,9 @@ def _pictures(
 
 def _decodes(settings: Settings, plan: Plan, inputs: list[Path], index: int) -> bool:
     """Does ffmpeg get through this input alone, and within a share of the time?"""
-    source = ["-f", DEMUXERS[plan["video"][index]["container"]], "-protocol_whitelist", "file"]
-    arguments = [*source, "-i", runner.named(inputs[index]), "-map", "0:v:0", "-f", "null", "-"]
+    options = reading(plan["video"][index]["container"])
+    arguments = [word for name, value in options.items() for word in (f"-{name}", str(value))]
+    arguments += ["-i", runner.named(inputs[index]), "-map", "0:v:0", "-f", "null", "-"]
     try:
         runner.run(arguments, timeout_s=max(5, settings.render_timeout_s / 10), configured=settings.ffmpeg)
     except RenderFailed:

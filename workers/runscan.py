@@ -7,6 +7,7 @@ that one bad segment costs nobody else anything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -22,8 +23,9 @@ from . import containers, demux, opus
 _MAX_PACKETS = 4_000_000
 #: Packets of a second of one stream: Opus makes 400 at most, pictures come 240 times; a burst doubles it.
 _DENSEST = 1000
-#: No browser records more; larger pictures are refused before anything decodes them.
-MAX_PIXELS = 4096 * 4096
+#: No recorder is silent for so long and goes on in the same run.
+_LEAP_US = 12 * 3_600_000_000
+_RATES = (4_000, 384_000)  #: samples a second, from the telephone's to the studio's
 
 #: Pictures whose distance tells how long the last one lasts: about a second.
 _RECENT = 30
@@ -33,18 +35,17 @@ _Row = tuple[int, int, int, int, int]  #: pts and duration in µs, first and las
 
 def scan_run(run: list[Chunk], data: bytes, head: tuple[Container, bytes] | None) -> RunScan:
     """Scan the bytes of a run; `head` is what another run of the segment began with."""
-    blank = _blank(run)
     try:
         if run[0].seq == 0:
             found = head_of(data)
-            return _demux(blank, found[0], found[1], data)
+            return _demux(_blank(run), found[0], found[1], data)
         if head is None:
-            return _failed(blank, "the segment's first chunk is missing, and nothing decodes without its header")
+            return unreadable(run, "the segment's first chunk is missing, and nothing decodes without its header")
         # A run behind a hole begins in the middle of something: what is before the next place to start is dropped.
         begin = next(iter(containers.starts(head[0], data)), len(data))
-        return _demux(blank, head[0], head[1], data[begin:], begin=begin)
+        return _demux(_blank(run), head[0], head[1], data[begin:], begin=begin)
     except (av.FFmpegError, CallreelError, ValueError, IndexError, OverflowError) as error:
-        return _failed(blank, f"{type(error).__name__}: {error}"[:300])
+        return unreadable(run, f"{type(error).__name__}: {error}"[:300])
 
 
 def extend_run(run: list[Chunk], known: RunScan, read: Callable[[int], bytes]) -> RunScan | None:
@@ -66,10 +67,8 @@ def _blank(run: list[Chunk]) -> RunScan:
     )
 
 
-def _failed(blank: RunScan, reason: str) -> RunScan:
-    return RunScan(
-        first_seq=blank.first_seq, chunk_sha256=blank.chunk_sha256, chunk_bytes=blank.chunk_bytes, error=reason
-    )
+def unreadable(run: list[Chunk], reason: str) -> RunScan:
+    return replace(_blank(run), error=reason)
 
 
 def head_of(data: bytes) -> tuple[Container, bytes]:
@@ -102,8 +101,7 @@ def _demux(
     with demux.opened(container, source) as file:
         video = next(iter(file.streams.video), None)
         audio = next(iter(file.streams.audio), None)
-        if video is not None and video.codec_context.width * video.codec_context.height > MAX_PIXELS:
-            raise ValueError(f"{video.codec_context.width}x{video.codec_context.height} pixels are more than allowed")
+        _check_streams(video, audio)
         wanted: list[av.stream.Stream] = [stream for stream in (video, audio) if stream is not None]
         rows: dict[int, list[_Row]] = {stream.index: [] for stream in wanted}
         for count, packet in enumerate(demux.packets(file, *wanted), 1):
@@ -125,6 +123,13 @@ def _demux(
                 raise ValueError(f"more than {_MAX_PACKETS} packets")
         before = known or RunScan(first_seq=0, chunk_sha256=(), chunk_bytes=())
         begin = begin or 0
+        tables, note = _cut_leaps(
+            [
+                _table(old, begin, rows[stream.index] if stream is not None else [])
+                for old, stream in ((before.video, video), (before.audio, audio))
+            ]
+        )
+        pictures, sounds = _video(tables[0]), _packets(tables[1])
         starts = np.array([at + begin for at in containers.starts(container, data)], dtype=np.int64)
         return RunScan(
             first_seq=blank.first_seq,
@@ -133,27 +138,61 @@ def _demux(
             container=container,
             head=head,
             starts=np.concatenate((before.starts[before.starts < begin], starts)),
-            video=_video(_table(before.video, begin, rows[video.index])) if video is not None else Packets(),
-            audio=_packets(_table(before.audio, begin, rows[audio.index])) if audio is not None else Packets(),
+            video=pictures,
+            audio=sounds,
             width_px=video.codec_context.width if video is not None else 0,
             height_px=video.codec_context.height if video is not None else 0,
             video_codec=video.codec_context.name if video is not None else "",
             audio_codec=audio.codec_context.name if audio is not None else "",
+            # its head may serve other runs all the same
+            error="" if len(pictures) or len(sounds) else "there is neither a sound in it nor a picture that decodes",
+            note=note,
         )
+
+
+def _check_streams(video: av.VideoStream | None, audio: av.AudioStream | None) -> None:
+    """Raises `ValueError` for what no renderer may decode."""
+    for stream in (video, audio):
+        if stream is not None and stream.codec_context.codec.name not in containers.DECODERS:
+            raise ValueError(f"{stream.codec_context.name} is no codec that recorders use")
+    if video is not None and video.codec_context.width * video.codec_context.height > containers.MAX_PIXELS:
+        raise ValueError(f"{video.codec_context.width}x{video.codec_context.height} pixels are more than allowed")
+    if audio is not None and not _RATES[0] <= audio.codec_context.sample_rate <= _RATES[1]:
+        raise ValueError(f"{audio.codec_context.sample_rate} samples a second are none that a device delivers")
+
+
+def _cut_leaps(tables: list[scans.Ints]) -> tuple[list[scans.Ints], str]:
+    """Leave out what is stamped hours away from most of a run, and say what that was. Raises `ValueError` for more
+    packets than any recorder makes: planning looks at each of a window's.
+
+    Nobody records leaps, and whoever looks at a run span by span would look at nothing for ever.
+    """
+    stamps = np.sort(np.concatenate([table[:, 0] for table in tables]))
+    leaps = np.flatnonzero(np.diff(stamps) > _LEAP_US)
+    note = ""
+    if len(leaps):
+        borders = np.concatenate(([0], leaps + 1, [len(stamps)]))
+        most = int(np.argmax(np.diff(borders)))
+        first, last = stamps[borders[most]], stamps[borders[most + 1] - 1]
+        tables = [table[(first <= table[:, 0]) & (table[:, 0] <= last)] for table in tables]
+        hours = int(stamps[leaps[0] + 1] - stamps[leaps[0]]) // 3_600_000_000
+        note = f"its stamps leap by {hours} h; {len(stamps) - int(np.diff(borders)[most])} packets are left out"
+    for table in tables:
+        span_s = int(table[-1, 0] - table[0, 0]) // 1_000_000 + 1 if len(table) else 1
+        if len(table) > min(_DENSEST * span_s, _MAX_PACKETS):
+            raise ValueError(f"{len(table)} packets in {span_s} s are more than any recorder makes")
+    return tables, note
 
 
 def _table(known: Packets, begin: int, rows: list[_Row]) -> scans.Ints:
     """Packets as rows of pts, duration, first and last byte, key, in order of time: the known ones before the byte
-    `begin`, and those that were read. Raises `ValueError` for more than any recorder makes: planning looks at each."""
+    `begin`, and those that were read."""
     old = np.stack([getattr(known, name) for name in Packets.__slots__], axis=1)[known.from_byte < begin]
     table = np.concatenate((old, np.array(rows, dtype=np.int64).reshape(-1, len(Packets.__slots__))))
     # Order of time, whatever the order in the file; a time of which there are two can only be shown once.
     table = table[np.lexsort(table.T[::-1])]
     if not len(table):
         return table
-    span_s = int(table[-1, 0] - table[0, 0]) // 1_000_000 + 1
-    if len(table) > min(_DENSEST * span_s, _MAX_PACKETS):
-        raise ValueError(f"{len(table)} packets in {span_s} s are more than any recorder makes")
     found: scans.Ints = table[np.concatenate(([True], np.diff(table[:, 0]) > 0))]
     return found
 

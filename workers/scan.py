@@ -11,17 +11,22 @@ from dataclasses import replace
 from hashlib import sha256
 
 from callreel import keys, scans
-from callreel.errors import ObjectMissing
+from callreel.errors import MediaUnreadable, ObjectMissing
 from callreel.failpoints import failpoint
 from callreel.model import Chunk, Segment, Track
 from callreel.scans import Container, RunScan
 from callreel.storage import Storage
 
+from .apart import apart
 from .levels import run_levels
-from .runscan import extend_run, head_of, scan_run
+from .runscan import extend_run, head_of, scan_run, unreadable
 
 #: A scan of a run's beginning is looked for so many chunks back; planning comes by every few chunks while they come.
 _LATELY = 64
+
+#: A run is read within this, and more by its bytes: demuxers read some hundred MB a second, slow disks a tenth of it.
+_TIMEOUT_S = 60
+_SLOWEST_BYTES_PER_S = 5_000_000
 
 SegmentKey = tuple[str, str, int]  #: participant, track, seg
 
@@ -48,10 +53,9 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
             if run[0].seq != 0 and head is None:
                 head = _readable_head(head_copy)
             shorter = _shorter(storage, recording_id, head_copy, run)
-            read = chunk_reader(storage, recording_id, run)
-            extended = extend_run(run, shorter[1], read) if shorter else None
-            scan = extended or scan_run(run, read(0), head)
-            storage.put_if_absent(key, scans.encode(scan))
+            encoded = _read_apart(run, shorter[1] if shorter else None, chunk_reader(storage, recording_id, run), head)
+            scan = scans.decode(encoded)
+            storage.put_if_absent(key, encoded)
             failpoint("scan.stored")
             if shorter:  # all it knew is in the longer one
                 storage.delete(shorter[0])
@@ -59,6 +63,25 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
             head = scan.container, scan.head
         found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan)))
     return found
+
+
+def _read_apart(
+    run: list[Chunk], known: RunScan | None, read: Callable[[int], bytes], head: tuple[Container, bytes] | None
+) -> bytes:
+    """A run's scan, encoded; made by a process that may break at it."""
+
+    def work() -> bytes:
+        extended = extend_run(run, known, read) if known else None
+        return scans.encode(extended or scan_run(run, read(0), head))
+
+    timeout_s = _TIMEOUT_S + sum(chunk.size_bytes for chunk in run) / _SLOWEST_BYTES_PER_S
+    reason = ""
+    for _ in range(2):  # a machine without memory may have been the reason, and this is remembered
+        try:
+            return apart(work, timeout_s=timeout_s)
+        except MediaUnreadable as error:
+            reason = error.detail
+    return scans.encode(unreadable(run, reason))
 
 
 def _scan_key(recording_id: str, head_copy: bytes, run: list[Chunk]) -> str:
@@ -73,7 +96,7 @@ def _shorter(storage: Storage, recording_id: str, head_copy: bytes, run: list[Ch
             scan = scans.decode(storage.get(key))
         except ObjectMissing:
             continue
-        return (key, scan) if len(scan.starts) and not scan.error else None
+        return (key, scan) if len(scan.starts) and not scan.error and not scan.note else None
     return None
 
 

@@ -101,6 +101,8 @@ class Worker(rq.Worker):
         return bool(super().work(*args, **options))
 
     def main_work_horse(self, job: Job, queue: RqQueue) -> None:
+        if queue.name != "deliver":
+            os.nice(ffmpeg.NICE)  # a film may wait; the processes that take chunks may not
         die_with(self.pid or 0)  # here, for it is the horse's main thread that the kernel ties
         if sys.platform.startswith("linux"):  # what it reads is hostile, and whoever shares the machine is not
             resource.setrlimit(resource.RLIMIT_AS, (_HORSE_BYTES, _HORSE_BYTES))

@@ -29,6 +29,8 @@ _RAMP_S = 0.005
 _SEAM = 0.002
 #: Where the sum is louder, it is bent, not cut. Without memory, so windows cannot differ about it.
 _KNEE = 0.8
+#: A window's sound may be this much longer than twice the window before it is refused: packets of a minute exist.
+_MORE_S = 60
 #: Half the taps of the interpolation where a track's clock is followed: −80 dB up to 18 kHz.
 _HALF = 16
 
@@ -51,9 +53,9 @@ def mix(
     failed: list[tuple[int, str]] = []
     for index, (item, data) in enumerate(inputs):
         try:
-            for stretch in _stretches(item, data, rate_hz, channels):
+            for stretch in _stretches(item, data, rate_hz, channels, 2 * total.shape[1] + _MORE_S * rate_hz):
                 _add(total, stretch, item, from_sample, rate_hz)
-        except (av.FFmpegError, MediaUnreadable, ValueError) as error:
+        except (av.FFmpegError, MediaUnreadable, ValueError, MemoryError) as error:
             failed.append((index, f"{type(error).__name__}: {error}"[:200]))
     loud = np.abs(total) > _KNEE
     if bool(loud.any()):
@@ -107,12 +109,16 @@ def _floats(frame: av.AudioFrame, channels: int) -> Samples:
     return samples
 
 
-def _stretches(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -> Iterator[Stretch]:
+def _stretches(item: dict[str, Any], data: bytes, rate_hz: int, channels: int, most: int) -> Iterator[Stretch]:
+    """Raises `MediaUnreadable` where more than `most` samples come out of it: a packet can claim to be hours long."""
     places = {int(pts_us): int(sample) for pts_us, sample in item["packets"]}
     parts: list[Samples] = []
     knots: list[tuple[int, int]] = []
     length, first = 0, bool(item["begins"])
     for pts_us, samples in decode(item, data, rate_hz, channels):
+        most -= samples.shape[1]
+        if most < 0:
+            raise MediaUnreadable("more sound comes out of it than time has passed")
         place = places.get(pts_us)
         if place is None:
             continue

@@ -165,3 +165,27 @@ def by_track(capture: Capture) -> dict[str, list[Run]]:
 def declared(runs: list[Run]) -> list[dict[str, int]]:
     """What a client says it sent, in the words of `complete`."""
     return [{"seg": run.seg, "chunks": len(run.chunks), "bytes": len(run.data)} for run in runs]
+
+
+def add(root: Path, recording_id: str, who: str, blobs: list[bytes], mime_type: str = "video/webm") -> None:
+    """One more participant who uploads these bytes from the start on, and never says `complete`."""
+    storage = LocalStorage(root, fsync=False)
+    control = Control(storage, NoObserver(), ManualClock(STARTED_MS + 50))
+    control.put_track(recording_id, f"{who}-camera", who, who, "camera", "av", "")
+    for seq, data in enumerate(blobs):
+        chunk = Chunk(
+            participant_id=who,
+            track_id=f"{who}-camera",
+            seg=0,
+            seq=seq,
+            received_ms=STARTED_MS + 2000 * (seq + 1),
+            start_ms=STARTED_MS,
+            at_ms=STARTED_MS + 2000 * (seq + 1),
+            offset_ms=0,
+            err_ms=3,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+        )
+        storage.put_if_absent(keys.chunk(recording_id, chunk), data)
+        if seq == 0:
+            storage.put_if_absent(keys.segment_head(recording_id, who, f"{who}-camera", 0), data)

@@ -18,6 +18,7 @@ def nap(folder: str, seconds: float) -> None:
 
 
 def note(folder: str) -> None:
+    (Path(folder) / "nice").write_text(str(os.nice(0)))
     (Path(folder) / "noted").write_text(str(time.time()))
 
 

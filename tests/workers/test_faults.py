@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
-from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 from redis import Redis
 
 from callreel import keys, repository
 from callreel.control import Control
 from callreel.errors import RenderFailed
-from callreel.model import Chunk
 from callreel.states import Status
 from callreel.storage.local import LocalStorage
-from tests.kit import ears
-from tests.kit.build import STARTED_MS, ManualClock, NoObserver, build_recording
+from tests.kit.build import STARTED_MS, ManualClock, NoObserver, add, build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture
 from tests.kit.detect import examine
@@ -35,30 +29,6 @@ from workers.turns import Turns
 @pytest.fixture(scope="module")
 def call() -> Capture:
     return generate_call(seed=21, count=2, length_ms=9000)
-
-
-def add(root: Path, recording_id: str, who: str, blobs: list[bytes], mime_type: str = "video/webm") -> None:
-    """One more participant who uploads these bytes from the start on, and never says `complete`."""
-    storage = LocalStorage(root, fsync=False)
-    control = Control(storage, NoObserver(), ManualClock(STARTED_MS + 50))
-    control.put_track(recording_id, f"{who}-camera", who, who, "camera", "av", "")
-    for seq, data in enumerate(blobs):
-        chunk = Chunk(
-            participant_id=who,
-            track_id=f"{who}-camera",
-            seg=0,
-            seq=seq,
-            received_ms=STARTED_MS + 2000 * (seq + 1),
-            start_ms=STARTED_MS,
-            at_ms=STARTED_MS + 2000 * (seq + 1),
-            offset_ms=0,
-            err_ms=3,
-            sha256=sha256(data).hexdigest(),
-            size_bytes=len(data),
-        )
-        storage.put_if_absent(keys.chunk(recording_id, chunk), data)
-        if seq == 0:
-            storage.put_if_absent(keys.segment_head(recording_id, who, f"{who}-camera", 0), data)
 
 
 def others_are_unharmed(made: Made, call: Capture) -> None:
@@ -243,32 +213,3 @@ def test_one_advance_at_a_time_and_none_is_forgotten(redis_url: str) -> None:
                 assert list(Turns(client).advance("r")) == [], "somebody else is at it"
         assert looked == 2, "and looks again, for something came meanwhile"
         assert len(list(turns.advance("r"))) == 1
-
-
-@pytest.mark.parametrize(("form", "codec"), [("mp4", "aac"), ("ogg", "libopus"), ("webm", "libopus")])
-def test_a_segment_may_be_one_complete_file(
-    form: str, codec: str, data_dir: Path, redis_url: str, call: Capture
-) -> None:
-    """MP4 with `moov` last, Ogg, and WebM with cues, cut into pieces that mean nothing: a tone of three seconds."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=form) as out:
-        stream = out.add_stream(codec, rate=48_000)
-        assert isinstance(stream, av.AudioStream)
-        stream.layout = "mono"
-        for number in range(150):
-            at = np.arange(number * 960, number * 960 + 960)
-            tone = (0.4 * np.sin(2 * np.pi * 2400 * at / 48_000)).astype(np.float32)[None]
-            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 48_000, number * 960, Fraction(1, 48_000)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-    data = file.getvalue()
-    recording_id = build_recording(data_dir, call)
-    add(data_dir, recording_id, "file", [data[:1000], data[1000:5000], data[5000:]], f"audio/{form}")
-    made = make_film(data_dir, redis_url, recording_id)
-    assert made.manifest["leftOut"] == []
-    assert gaps_of(made, "file") == ["unconfirmed"]
-    _, samples = ears.decode_placed(made.film)
-    loud = np.abs(ears.envelope(samples, 2400)) > 0.1
-    assert abs(np.flatnonzero(loud)[0] / len(loud) * 9 - 0) < 0.1
-    assert abs(loud.mean() * 9 - 3) < 0.1

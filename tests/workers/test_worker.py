@@ -103,6 +103,8 @@ def test_a_worker_without_names_serves_all_queues_and_begins_a_job_at_once(
         )
         noted = wait_for(folder, "noted")[0]
         began_within_s = float(noted.read_text()) - asked_s
+        behind = int((folder / "nice").read_text()) - os.nice(0)
+        assert behind == (0 if name == "deliver" else 5), "renders stand behind whoever takes chunks"
     assert began_within_s < 0.5  # of the last one, when the worker was up; milliseconds where nothing else runs
 
 
@@ -135,7 +137,7 @@ def test_an_idle_worker_ends_at_once(start_worker: Start, jobs: RqQueue, tmp_pat
     began_s = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=15) == 0
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 10  # a busy machine takes seconds; one that waits for its queue, 45
 
 
 def test_jobs_are_counted_by_how_they_ended(start_worker: Start, jobs: RqQueue, redis_url: str, tmp_path: Path) -> None:
