@@ -116,21 +116,22 @@ def measure(segment: Segment, runs: Sequence[RunScan]) -> Drift:
 
 def deliveries(segment: Segment, runs: Sequence[RunScan]) -> Deliveries:
     """What the chunks tell; without the last one of the segment, whose delivery differs (it comes with the stop)."""
-    ends = {seq: end_us for run in runs if not run.error for seq, end_us in _ends(run)}
+    told = {seq: end_us for run in runs if not run.error for seq, end_us in ends(run)}
+    told |= dict(segment.dropped_ends)
     rows, first = [], None
-    for chunk in segment.chunks[:-1]:
-        if chunk.at_ms is None or chunk.seq not in ends:
+    for chunk in segment.came[:-1]:
+        if chunk.at_ms is None or chunk.seq not in told:
             continue
         first = chunk.offset_ms if first is None else first
         offset_us = np.nan if chunk.offset_ms is None or first is None else (chunk.offset_ms - first) * US_PER_MS
         at_us = (chunk.at_ms - chunk.start_ms) * US_PER_MS
-        received_us = (chunk.received_ms - segment.chunks[0].received_ms) * US_PER_MS
-        rows.append((ends[chunk.seq], at_us, received_us, offset_us, (chunk.err_ms or 0) * US_PER_MS))
+        received_us = (chunk.received_ms - segment.came[0].received_ms) * US_PER_MS
+        rows.append((told[chunk.seq], at_us, received_us, offset_us, (chunk.err_ms or 0) * US_PER_MS))
     media, at, received, offset, err = np.array(rows, np.float64).reshape(-1, 5).T
     return Deliveries(media_us=media, at_us=at, received_us=received, offset_us=offset, err_us=err)
 
 
-def _ends(run: RunScan) -> list[tuple[int, int]]:
+def ends(run: RunScan) -> list[tuple[int, int]]:
     """(seq, media time up to which the chunk brought its stream). Of two streams the sound, which is steadier."""
     packets: Packets = run.audio if len(run.audio) else run.video
     if not len(packets):

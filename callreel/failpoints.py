@@ -70,6 +70,10 @@ POINTS: dict[str, str] = {
     "export.made": "a track's file lies in the job's folder",
     "export.stored": "it is stored, the recording does not say so",
     "export.told": "the recording says so, what comes next is not asked for",
+    # what lies in a pause
+    "drop.listed": "what is to be dropped is listed, the recording does not say so",
+    "drop.told": "it is dropped, and still there",
+    "drop.object": "one chunk of it is gone, others are there",
     # a recording taken away
     "erase.cancelled": "no job of it waits any more, all bytes are there",
     "erase.object": "one object is gone, others are there",

@@ -75,8 +75,9 @@ def track_gaps(
     for segment in track.segments:
         place = (track.participant_id, track.track_id, segment.seg)
         missing = segment.missing()
-        if not segment.chunks:  # declared and never seen: where it lay nobody knows
-            gap(segment.seg, end_us, stop_us, missing, "lost")
+        if not segment.chunks:
+            if missing or not segment.dropped:  # declared and never seen: where it lay nobody knows
+                gap(segment.seg, end_us, stop_us, missing, "lost")
             continue
         zero_us = (anchors[place].zero_ms - started_ms) * US_PER_MS
         end_us, last_seq = zero_us, -1
@@ -93,7 +94,7 @@ def track_gaps(
             if before:
                 gap(segment.seg, end_us, begin_us, before, "lost")
             end_us, last_seq = until_us, run.last_seq
-        tail = [(a, b) for a, b in missing if a > segment.chunks[-1].seq]
+        tail = [(a, b) for a, b in missing if a > segment.came[-1].seq]
         if tail:
             until_us = end_us + step_us * sum(b - a + 1 for a, b in tail)
             gap(segment.seg, end_us, until_us, tail, "lost")
@@ -121,7 +122,7 @@ def _reach(run: RunScan) -> tuple[int, int]:
 
 def _chunk_us(segment: Segment) -> int:
     """How long this segment's chunks usually are; 2 s, the client's default, where nothing tells."""
-    stamps = [(chunk.seq, chunk.at_ms) for chunk in segment.chunks if chunk.at_ms is not None]
+    stamps = [(chunk.seq, chunk.at_ms) for chunk in segment.came if chunk.at_ms is not None]
     if len(stamps) < 2 or stamps[-1][0] == stamps[0][0]:
         return 2_000_000
     return max(0, stamps[-1][1] - stamps[0][1]) * US_PER_MS // (stamps[-1][0] - stamps[0][0])

@@ -54,11 +54,11 @@ def of_recording(recording: Recording) -> dict[str, TrackHave]:
         segments = tuple(
             SegmentHave(
                 seg=segment.seg,
-                have=tuple(ranges([chunk.seq for chunk in segment.chunks])),
+                have=tuple(ranges([chunk.seq for chunk in segment.came])),
                 size_bytes=segment.size_bytes,
             )
             for segment in track.segments
-            if segment.chunks
+            if segment.came
         )
         mime_type = next((segment.mime_type for segment in track.segments if segment.mime_type), "")
         found[track.track_id] = TrackHave(mime_type=mime_type, segments=segments)

@@ -196,6 +196,10 @@ def _completed(state: Recording, fact: Fact) -> Recording:
     return state
 
 
+def _dropped(state: Recording, fact: Fact) -> Recording:
+    return replace(state, dropped=(*state.dropped, fact.data["list"]))
+
+
 def _failed(state: Recording, fact: Fact) -> Recording:
     return replace(state, ended_ms=fact.at_ms, error_code=fact.data["code"], error_message=fact.data["message"])
 
@@ -207,6 +211,7 @@ def forget(state: Recording) -> Recording:
         started_by="",
         options=Options(),
         removed=frozenset(),
+        dropped=(),
         participants=(),
         artifacts=(),
         gaps=(),
@@ -246,6 +251,7 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "completed": _completed,
     "updated": _completed,
     "failed": _failed,
+    "dropped": _dropped,
     "artifact": _artifact,
     "delete_requested": _delete_requested,
 }

@@ -153,6 +153,11 @@ def parse_track_fact(key: str) -> tuple[str, int, str]:
     return kind, int(at_ms), fact_id
 
 
+def dropped(recording_id: str, digest: str) -> str:
+    """Which chunks were deleted, as their keys behind `chunks_prefix` with their sizes."""
+    return f"recordings/{recording_id}/dropped/{digest}.json"
+
+
 def derived_prefix(recording_id: str) -> str:
     """Everything below can be deleted and comes again."""
     return f"recordings/{recording_id}/derived/"

@@ -127,7 +127,7 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
         "seg": segment.seg,
         "mimeType": segment.mime_type,
         "bytes": segment.size_bytes,
-        "chunks": [{"seq": chunk.seq, "bytes": chunk.size_bytes, "sha256": chunk.sha256} for chunk in segment.chunks],
+        "chunks": [{"seq": chunk.seq, "bytes": chunk.size_bytes, "sha256": chunk.sha256} for chunk in segment.came],
         "missing": [list(pair) for pair in segment.missing()],
         "codecs": sorted({codec for run in runs for codec in (run.video_codec, run.audio_codec) if codec}),
         "widthPx": max((run.width_px for run in runs), default=0),

@@ -47,14 +47,23 @@ class Segment:
     mime_type: str  #: what the recorder reported; never trusted, only passed on
     chunks: tuple[Chunk, ...]  #: in order of seq, every seq once; there may be holes
     expected_chunks: int | None = None  #: what the client's `complete` declared
+    dropped: tuple[Chunk, ...] = ()  #: in order of seq; they came, lay in a pause, and were deleted
+    dropped_ends: tuple[tuple[int, int], ...] = ()  #: (seq, media time in µs at which it ended) of those
+
+    @property
+    def came(self) -> tuple[Chunk, ...]:
+        """All chunks that came, whether they are still there or not, in order of seq."""
+        return (
+            tuple(sorted((*self.chunks, *self.dropped), key=lambda chunk: chunk.seq)) if self.dropped else self.chunks
+        )
 
     @property
     def size_bytes(self) -> int:
-        return sum(chunk.size_bytes for chunk in self.chunks)
+        return sum(chunk.size_bytes for chunk in self.came)
 
     def missing(self) -> list[tuple[int, int]]:
-        """Ranges of seq, both ends included, that are known to exist and are not there."""
-        return holes(ranges([chunk.seq for chunk in self.chunks]), self.expected_chunks or 0)
+        """Ranges of seq, both ends included, that are known to exist and never came."""
+        return holes(ranges([chunk.seq for chunk in self.came]), self.expected_chunks or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +131,7 @@ class Recording:
     stopped_ms: int | None = None
     end_reason: str | None = None
     pauses: tuple[tuple[int, int | None], ...] = ()  #: [paused_ms, resumed_ms), server's clock
+    dropped: tuple[str, ...] = ()  #: digests of the lists of chunks that were deleted because they lay in a pause
     removed: frozenset[str] = frozenset()  #: participants of whom nothing is taken any more
     participants: tuple[Participant, ...] = ()  #: in the order in which they came
     artifacts: tuple[Artifact, ...] = ()

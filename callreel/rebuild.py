@@ -180,7 +180,7 @@ def _slots(recording: Recording) -> dict[str, dict[str, str]]:
     for track in recording.tracks():
         for segment in track.segments:
             name = keys.index_slots(recording.recording_id, track.track_id, segment.seg)
-            for chunk in segment.chunks:
+            for chunk in segment.came:
                 slot = f"c {chunk.sha256} {facts(chunk)} {chunk.received_ms}"
                 found.setdefault(name, {})[str(chunk.seq)] = slot
     return found
@@ -194,7 +194,7 @@ def _fill(index: Index, recording: Recording, pipeline: Pipeline) -> None:
     index.note(recording, wake=False, pipeline=pipeline)
     for name, slots in _slots(recording).items():
         pipeline.hset(name, items=_flat(slots))
-    chunks = [chunk for track in recording.tracks() for segment in track.segments for chunk in segment.chunks]
+    chunks = [chunk for track in recording.tracks() for segment in track.segments for chunk in segment.came]
     for track_id, here in of_recording(recording).items():
         fields: dict[str, str | int] = {}
         for segment in here.segments:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from . import journal, keys
@@ -12,11 +12,15 @@ from .errors import ObjectMissing
 from .model import Chunk, Participant, Recording, Segment, Track
 from .storage import Storage
 
+Slot = tuple[str, str, int, int]  #: participant, track, seg, seq
+Dropped = tuple[Chunk, int | None]  #: and the media time in µs at which it ended, where that could be read
+
 
 def load(storage: Storage, recording_id: str) -> Recording:
     """Journal and chunks of one recording. Raises `UnknownRecording`."""
     state = journal.fold(recording_id, journal.read(storage, recording_id))
-    return with_chunks(state, read_chunks(storage, recording_id), read_mime_types(storage, recording_id))
+    filled = with_chunks(state, read_chunks(storage, recording_id), read_mime_types(storage, recording_id))
+    return with_dropped(filled, read_dropped(storage, state)) if state.dropped else filled
 
 
 def read_chunks(storage: Storage, recording_id: str) -> list[Chunk]:
@@ -35,6 +39,49 @@ def read_mime_types(storage: Storage, recording_id: str) -> dict[tuple[str, str,
             except ObjectMissing:  # deleted since the listing
                 continue
     return found
+
+
+def slot_of(chunk: Chunk) -> Slot:
+    return chunk.participant_id, chunk.track_id, chunk.seg, chunk.seq
+
+
+def read_dropped(storage: Storage, state: Recording) -> dict[Slot, Dropped]:
+    """The chunks that came and were deleted because they lay in a pause."""
+    prefix, found = keys.chunks_prefix(state.recording_id), dict[Slot, Dropped]()
+    for digest in state.dropped:
+        for name, size_bytes, end_us in json.loads(storage.get(keys.dropped(state.recording_id, digest))):
+            if chunk := keys.parse_chunk(prefix + name, size_bytes):
+                found[slot_of(chunk)] = chunk, end_us
+    return found
+
+
+def with_dropped(state: Recording, dropped: Mapping[Slot, Dropped]) -> Recording:
+    """The recording with chunks moved to those that were dropped, whether they are deleted already or not. Pure."""
+
+    def moved(track: Track) -> Track:
+        gone: dict[int, dict[int, Chunk]] = defaultdict(dict)
+        ends: dict[int, dict[int, int]] = defaultdict(dict)
+        for (participant_id, track_id, seg, seq), (chunk, end_us) in dropped.items():
+            if (participant_id, track_id) == (track.participant_id, track.track_id):
+                gone[seg][seq] = chunk
+                if end_us is not None:
+                    ends[seg][seq] = end_us
+        known = {segment.seg: segment for segment in track.segments}
+        for seg, chunks in gone.items():
+            segment = known.get(seg, Segment(seg=seg, mime_type="", chunks=()))
+            mine = chunks | {chunk.seq: chunk for chunk in segment.dropped}
+            known[seg] = replace(
+                segment,
+                chunks=tuple(chunk for chunk in segment.chunks if chunk.seq not in mine),
+                dropped=tuple(mine[seq] for seq in sorted(mine)),
+                dropped_ends=tuple(sorted((dict(segment.dropped_ends) | ends[seg]).items())),
+            )
+        return replace(track, segments=tuple(known[seg] for seg in sorted(known)))
+
+    return replace(
+        state,
+        participants=tuple(replace(p, tracks=tuple(moved(track) for track in p.tracks)) for p in state.participants),
+    )
 
 
 def with_chunks(state: Recording, chunks: Iterable[Chunk], mime_types: dict[tuple[str, str, int], str]) -> Recording:

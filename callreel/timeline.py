@@ -84,7 +84,7 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
                 if not segment.chunks:
                     continue
                 place = (track.participant_id, track.track_id, segment.seg)
-                anchors[place] = anchor(segment.chunks)
+                anchors[place] = anchor(segment.came)
                 drifts[place] = measure(segment, scans.get(place, ()))
                 zero_us = (anchors[place].zero_ms - recording.started_ms) * US_PER_MS
                 placed = _place_runs(track, segment, scans.get(place, ()), drifts[place], zero_us, stretches, recording)

@@ -157,6 +157,7 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
     """What of a clip's sound is heard in a window: packets, and the film's sample at which each begins."""
     packets = run.audio
     heard_us = max(clip.from_us, from_us - LEAD_IN_US), min(clip.to_us, to_us + LEAD_OUT_US)
+    from_us, to_us = _inside(clip, run, from_us, to_us)
     # everything here is made of the packets of the window's reach alone, so that nothing else can change its key
     first = max(0, int(np.searchsorted(packets.pts_us, clip.line.media_us(from_us - LEAD_IN_US), "right")))
     end = int(np.searchsorted(packets.pts_us, clip.line.media_us(to_us + LEAD_OUT_US), "left"))
@@ -182,6 +183,15 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
         "begins": heard_us[0] == clip.from_us,
         "ends": heard_us[1] == clip.to_us,
     }
+
+
+def _inside(clip: Clip, run: RunScan, from_us: int, to_us: int) -> tuple[int, int]:
+    """What of [from, to) is the clip's own, where its run goes on beyond: what lies in a pause is not read."""
+    if clip.line.placed_us(run.audio.to_us) > clip.to_us:
+        to_us = min(to_us, clip.to_us)
+    if clip.line.placed_us(run.audio.from_us) < clip.from_us - LEAD_IN_US:
+        from_us = max(from_us, clip.from_us)
+    return min(from_us, to_us), to_us
 
 
 def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str, Any]:

@@ -51,29 +51,29 @@ class Bench:
     index: Index
 
 
-def advance(bench: Bench, recording_id: str) -> None:
-    """Bring a recording as far as what is there allows."""
+def advance(bench: Bench, recording_id: str) -> Build | None:
+    """Bring a recording as far as what is there allows; hands back its plan once all of it is made."""
     recording = repository.load(bench.storage, recording_id)
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
         bench.control.append(recording_id, _drained)
         failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
-        return
+        return None
     build = plan(bench.storage, bench.settings, recording)
     if not build.has_media or (recording.status is Status.FAILED and not _newer(recording, build)):
         if recording.status is Status.PROCESSING:
             bench.control.append(recording_id, _failed(NoMedia()))
-        bench.index.settled(recording_id, _chunk_count(recording))
-        return
+        settle(bench, recording)
+        return None
     if recording.build == build.digest:
         for participant_id, track_id in waiting_exports(recording):
             bench.queue.export(recording_id, participant_id, track_id)
         if not waiting_exports(recording):
-            bench.index.settled(recording_id, _chunk_count(recording))
-        return
+            return build
+        return None
     if recording.status in FINAL and not late_is_due(recording, bench.control.clock_ms()):
-        return  # the sweeper asks again
+        return None  # the sweeper asks again
     missing = store_plans(bench.storage, build)
     failpoint("advance.planned")
     bench.due.expect(recording_id, missing, len(build.windows))
@@ -82,6 +82,13 @@ def advance(bench: Bench, recording_id: str) -> None:
         bench.queue.render_all(recording_id, missing)
     else:
         bench.queue.join(recording_id)
+    return None
+
+
+def settle(bench: Bench, recording: Recording) -> None:
+    """The result has all that came; nobody has to look after it unless more comes."""
+    came = sum(len(segment.came) for track in recording.tracks() for segment in track.segments)
+    bench.index.settled(recording.recording_id, came)
 
 
 def plan(storage: Storage, settings: Settings, recording: Recording) -> Build:
@@ -180,10 +187,6 @@ def waiting_exports(recording: Recording) -> list[tuple[str, str]]:
 def give_up(bench: Bench, recording_id: str, error: CallreelError) -> None:
     """No film will come of it: say so. What was uploaded stays, and a later version may make something of it."""
     bench.control.append(recording_id, _failed(error))
-
-
-def _chunk_count(recording: Recording) -> int:
-    return sum(len(segment.chunks) for track in recording.tracks() for segment in track.segments)
 
 
 def _drained(state: Recording) -> Draft | None:

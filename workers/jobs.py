@@ -16,6 +16,7 @@ from callreel.storage import open_storage
 
 from . import advance as advancing
 from . import deliver as delivering
+from . import drop as dropping
 from . import erase as erasing
 from . import export as exporting
 from . import join as joining
@@ -59,8 +60,9 @@ def advance(recording_id: str) -> None:
             with tools.turns.trying("advance", recording_id) as tries:
                 if tries > _AT_ALL:
                     advancing.give_up(tools, recording_id, _died("planning"))
-                else:
-                    advancing.advance(tools, recording_id)
+                elif build := advancing.advance(tools, recording_id):
+                    dropping.drop_paused(tools, build)
+                    advancing.settle(tools, build.recording)
     except _GONE:
         return
 

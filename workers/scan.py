@@ -117,7 +117,7 @@ def runs(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
 
 
 def _head_copy(storage: Storage, recording_id: str, track: Track, segment: Segment) -> bytes:
-    if segment.chunks[0].seq == 0 and not segment.missing():
+    if segment.chunks[0].seq == 0 and len(runs(segment.chunks)) == 1:  # nothing has to be read without its beginning
         return b""
     try:
         return storage.get(keys.segment_head(recording_id, track.participant_id, track.track_id, segment.seg))

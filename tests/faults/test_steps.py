@@ -31,6 +31,9 @@ from callreel.storage.local import LocalStorage
 from tests.ingest.desk import bearer, litter
 from tests.kit.build import NoObserver, build_recording
 from tests.kit.call_generator import generate_call
+from tests.kit.line import make_film, settings_for
+from workers.export import export
+from workers.jobs import bench as make_bench
 
 from .forks import KILLED, House, port
 from .oracle import Acked, assert_rebuilds_to_itself, assert_sound
@@ -61,13 +64,14 @@ CONTROL = [("control.slot", 1), ("control.started", 1)]
 CONTROL += [(name, hit) for name in ("journal.decided", "journal.written") for hit in (1, 2, 3)]
 CONTROL += [("index.noted", hit) for hit in (1, 2, 3, 4)]
 REBUILD = ["rebuild.begun", "rebuild.emptied", "rebuild.filled", "rebuild.ended"]
+DROP = [name for name in POINTS if name.startswith("drop.")]
 ERASE = [name for name in POINTS if name.startswith("erase.")]
 SWEEP = [name for name in POINTS if name.startswith("sweep.")]
 
 
 def test_every_failpoint_is_walked_through() -> None:
     walked = {name for name, _ in (*DEATHS, *CONTROL)} | {name for _, steps in STAGES.values() for name in steps}
-    walked |= {*REBUILD, *ERASE, *SWEEP}
+    walked |= {*REBUILD, *DROP, *ERASE, *SWEEP}
     assert walked == set(POINTS)
 
 
@@ -256,6 +260,36 @@ def test_a_rebuild_that_dies_at_any_step_is_made_by_another(redis_url: str, data
         assert house.ended(sweep) == 0
         assert_sound(redis_url, folder, recorded.acked)
         assert_rebuilds_to_itself(redis_url, folder)
+
+
+def test_dropping_what_lies_in_a_pause_dies_at_any_step_and_is_done_by_another(redis_url: str, data_dir: Path) -> None:
+    made = House(redis_url, data_dir / "made", fsync="never")
+    made.folder.mkdir()
+    capture = generate_call(seed=3, count=2, length_ms=16_000)
+    recording_id = build_recording(made.folder, capture, pauses=((3_700, 11_900),), options={"preset": "480p"})
+    make_film(made.folder, redis_url, recording_id)
+    bench = make_bench(settings_for(made.folder, redis_url))
+    for track in load(bench.storage, recording_id).tracks():
+        export(bench, recording_id, track.participant_id, track.track_id)
+    window_keys = keys_of(LocalStorage(made.folder), recording_id)
+    for point in DROP:
+        house = House(redis_url, data_dir / point, fsync="never")
+        shutil.copytree(made.folder, house.folder, copy_function=os.link)
+        storage, index = LocalStorage(house.folder), Index(connect(redis_url))
+        index.redis.flushall()
+        rebuild.ensure(index, storage)
+        assert house.ended(job, "advance", recording_id, failpoints=f"{point}:1:exit") == KILLED, point
+        a_minute_passes(redis_url)
+        assert house.ended(finish) == 0
+        recording = load(storage, recording_id)
+        dropped = [chunk for track in recording.tracks() for segment in track.segments for chunk in segment.dropped]
+        assert len(dropped) >= 3
+        there = {entry.key for entry in storage.list(keys.chunks_prefix(recording_id))}
+        assert not there & {keys.chunk(recording_id, chunk) for chunk in dropped}
+        assert keys_of(storage, recording_id) == window_keys
+        assert_sound(redis_url, house.folder, {})
+        assert_rebuilds_to_itself(redis_url, house.folder)
+        index.redis.close()
 
 
 def test_a_deletion_that_dies_at_any_step_is_brought_to_its_end(
