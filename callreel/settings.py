@@ -17,7 +17,7 @@ _YEAR_S = 365 * 86400
 class Settings(BaseSettings):
     """Every field is an environment variable with the prefix `CALLREEL_`. `docs/settings.md` is made from here."""
 
-    model_config = SettingsConfigDict(env_prefix="CALLREEL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CALLREEL_", frozen=True, extra="ignore", allow_inf_nan=False)
 
     jwt_secret: str = Field("", description="Key of the tokens (HS256) and of signed URLs, at least 32 characters.")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="The index and the job queue. `unix://` works too.")

@@ -26,8 +26,9 @@ from .remembered import Remembered
 from .shell import Shell
 from .store import ChunkStore, Incoming
 
-#: How long an admission is believed. It only spares bad chunks their bodies; the slot's script decides, every time.
-_ADMITTED_S = 1.0
+#: How long an admission is believed: some chunks of a track, which come every second or two. It only spares bad chunks
+#: their bodies; the slot's script decides, every time.
+_ADMITTED_S = 10.0
 
 
 class ClientGone(Exception):

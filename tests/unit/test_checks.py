@@ -99,6 +99,7 @@ def test_what_can_work_starts(monkeypatch: pytest.MonkeyPatch, name: str, value:
         ("DRAIN_S", "nan", "CALLREEL_DRAIN_S"),
         ("LATE_S", "inf", "CALLREEL_LATE_S"),
         ("IDLE_S", "inf", "CALLREEL_IDLE_S"),
+        ("LEFT_S", "nan", "CALLREEL_LEFT_S"),
         ("SEQ_AHEAD", "2000000", "CALLREEL_SEQ_AHEAD"),
         ("DRAINS_S", "15", "CALLREEL_DRAINS_S is no setting; CALLREEL_DRAIN_S is"),
         ("PUBLIC_URI", "https://x.example", "CALLREEL_PUBLIC_URI is no setting; CALLREEL_PUBLIC_URL is"),
