@@ -78,6 +78,12 @@ POINTS: dict[str, str] = {
     "erase.cancelled": "no job of it waits any more, all bytes are there",
     "erase.object": "one object is gone, others are there",
     "erase.removed": "nothing is there any more, the journal does not say so",
+    # an event on its way to an endpoint
+    "deliver.due": "an event is owed and due, nothing is sent",
+    "deliver.sent": "the endpoint has answered, nobody has written down what",
+    "deliver.written": "what came of it is durable, the hints still speak of an attempt",
+    # a call as a whole
+    "room.written": "a decision about a call is durable, its recordings have not heard of it",
     # whoever looks
     "sweep.leads": "this sweeper leads, and has looked at nothing",
     "sweep.recovered": "jobs of dead workers are with others",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from . import journal, keys
 from .errors import Unavailable
+from .failpoints import failpoint
 from .journal import Draft, Fact
 from .storage import Storage
 
@@ -44,6 +45,7 @@ def append(storage: Storage, call_id: str, decide: Callable[[Room], Draft | None
             return room
         fact = Fact(sequence=room.sequence + 1, type=draft[0], at_ms=at_ms, data=draft[1])
         if storage.put_if_absent(keys.room_fact(call_id, fact.sequence), journal.encode(fact)):
+            failpoint("room.written")
             return _apply(room, fact)
     raise Unavailable(f"Others decided about call {call_id} {_ATTEMPTS} times in a row; try again.")
 

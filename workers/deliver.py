@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 from callreel import __version__, journal, webhooks, wire
 from callreel.control import now_ms
 from callreel.describe import address, describe
+from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.metrics import WEBHOOKS
 from callreel.model import Recording
@@ -107,7 +108,9 @@ def deliver(man: Postman, recording_id: str, endpoint_id: str) -> None:
             man.owed.later(endpoint_id, recording_id, len(facts), now if delivery else again_ms)
             return
         failures = tried.attempts if tried and tried.event == delivery.event.sequence else 0
+        failpoint("deliver.due")
         answer = _send(man, endpoint, delivery)
+        failpoint("deliver.sent")
         _note(man, delivery, records, answer, failures + 1)
 
 
@@ -152,4 +155,5 @@ def _note(man: Postman, delivery: Delivery, records: Sequence[Record], answer: A
         log.error("webhooks: given up; it can be replayed", **about)
     record = Record(event=sequence, outcome=verdict.outcome, at_ms=now, attempts=attempts, answer=str(answer))
     webhooks.append(man.storage, endpoint_id, recording_id, records, record)
+    failpoint("deliver.written")
     man.owed.forget(endpoint_id, recording_id)

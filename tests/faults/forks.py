@@ -11,8 +11,8 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class House:
     redis_url: str
     folder: Path
     fsync: str = "always"
+    more: Mapping[str, str] = field(default_factory=dict)  #: other settings
 
     def environment(self, failpoints: str = "") -> dict[str, str]:
         values = {
@@ -47,6 +48,7 @@ class House:
             "delete_grace_s": "0",
             "log_level": "error",
             "failpoints": failpoints,
+            **self.more,
         }
         return {f"CALLREEL_{name.upper()}": value for name, value in values.items()}
 

@@ -10,6 +10,8 @@ from rq import Queue as RqQueue
 from rq.serializers import JSONSerializer
 
 from callreel import failpoints, rebuild
+from callreel.calls import Calls
+from callreel.control import Control
 from callreel.index import Index, connect
 from callreel.queue import Queue
 from callreel.settings import load_settings
@@ -43,6 +45,14 @@ def sweep() -> None:
     new_sweeper().tick()
 
 
+def close(call_id: str) -> None:
+    """What ingest does for `POST …/close`."""
+    arm()
+    settings = load_settings()
+    control = Control(open_storage(settings.storage), Index(connect(settings.redis_url)))
+    Calls(control, int(settings.late_s * 1000)).close(call_id)
+
+
 def rebuild_index() -> None:
     """`callreel rebuild`."""
     arm()
@@ -59,7 +69,9 @@ def finish() -> None:
     index = Index(connect(settings.redis_url))
     deadline = time.monotonic() + 60
     while True:
-        new_sweeper().tick()  # a new one each time, for one that has asked waits some seconds
+        sweeper = new_sweeper()  # a new one each time, for one that has asked waits some seconds
+        sweeper.tick()
+        sweeper.resign()
         while found := RqQueue.dequeue_any(queues, None, queue.redis, serializer=JSONSerializer):
             work, _ = found
             work.func(*work.args)

@@ -21,23 +21,26 @@ import httpx
 import pytest
 from redis import Redis
 
-from callreel import journal, keys, rebuild
+from callreel import journal, keys, rebuild, webhooks
 from callreel.control import Control, now_ms
 from callreel.failpoints import POINTS
 from callreel.index import Index, connect
 from callreel.repository import load
+from callreel.settings import load_settings
 from callreel.states import Status
 from callreel.storage.local import LocalStorage
-from tests.ingest.desk import bearer, litter
+from tests.ingest.desk import SECRET, bearer, litter
 from tests.kit.build import NoObserver, build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.line import make_film, settings_for
+from tests.kit.receiver import receiving
+from tests.workers.test_deliver import SECRET as WEBHOOK_SECRET
 from workers.export import export
 from workers.jobs import bench as make_bench
 
 from .forks import KILLED, House, port
 from .oracle import Acked, assert_rebuilds_to_itself, assert_sound
-from .roles import finish, ingest, job, rebuild_index, sweep
+from .roles import close, finish, ingest, job, rebuild_index, sweep
 from .test_acks import DEATHS
 
 #: how far a recording came → the job that is due, and the steps of that job
@@ -66,12 +69,14 @@ CONTROL += [("index.noted", hit) for hit in (1, 2, 3, 4)]
 REBUILD = ["rebuild.begun", "rebuild.emptied", "rebuild.filled", "rebuild.ended"]
 DROP = [name for name in POINTS if name.startswith("drop.")]
 ERASE = [name for name in POINTS if name.startswith("erase.")]
+DELIVER = [name for name in POINTS if name.startswith("deliver.")]
+ROOM = [name for name in POINTS if name.startswith("room.")]
 SWEEP = [name for name in POINTS if name.startswith("sweep.")]
 
 
 def test_every_failpoint_is_walked_through() -> None:
     walked = {name for name, _ in (*DEATHS, *CONTROL)} | {name for _, steps in STAGES.values() for name in steps}
-    walked |= {*REBUILD, *DROP, *ERASE, *SWEEP}
+    walked |= {*REBUILD, *DROP, *ERASE, *DELIVER, *ROOM, *SWEEP}
     assert walked == set(POINTS)
 
 
@@ -311,6 +316,51 @@ def test_a_deletion_that_dies_at_any_step_is_brought_to_its_end(
         assert_sound(redis_url, folder, {})
         assert_rebuilds_to_itself(redis_url, folder)
         index.redis.close()
+
+
+def test_a_delivery_that_dies_at_any_step_is_made_again_in_order_under_the_same_id(
+    redis_url: str, data_dir: Path
+) -> None:
+    for point in DELIVER:
+        for hit in (1, 2):
+            with receiving() as receiver:
+                told = {"webhook_urls": receiver.url, "webhook_secret": WEBHOOK_SECRET, "webhook_allow_private": "true"}
+                house = House(redis_url, data_dir / f"{point}-{hit}", fsync="never", more=told)
+                storage, index = LocalStorage(house.folder), Index(connect(redis_url))
+                index.redis.flushall()
+                rebuild.ensure(index, storage)
+                settings = load_settings(jwt_secret=SECRET, **told)
+                webhooks.subscribe(storage, settings, now_ms())
+                [endpoint] = webhooks.endpoints(settings)
+                recording_id = Control(storage, index).start("call", "host", {}).recording_id
+                Control(storage, index).stop("call")
+                exitcode = house.ended(job, "deliver", recording_id, endpoint.id, failpoints=f"{point}:{hit}:exit")
+                assert exitcode == KILLED, f"nobody came by {point} for the {hit}. time"
+                a_minute_passes(redis_url)
+                assert house.ended(finish) == 0
+                ids = [sent.headers["webhook-id"] for sent in receiver.all]
+                assert list(dict.fromkeys(ids)) == [f"evt_{recording_id}_{number}" for number in (1, 2, 3)], point
+                assert len(ids) == (4 if point == "deliver.sent" else 3), "nobody knew that it had been taken"
+                assert sorted(ids) == ids
+                records = webhooks.read(storage, endpoint.id, recording_id)
+                assert [(each.event, each.outcome) for each in records] == [(n, "delivered") for n in (1, 2, 3)]
+                assert_sound(redis_url, house.folder, {})
+                index.redis.close()
+
+
+def test_a_close_that_dies_at_any_step_is_obeyed_all_the_same(redis_url: str, data_dir: Path) -> None:
+    house, storage, index = House(redis_url, data_dir), LocalStorage(data_dir), Index(connect(redis_url))
+    rebuild.ensure(index, storage)
+    for point in (*ROOM, "journal.decided", "journal.written"):
+        call = point.replace(".", "-")
+        recording_id = Control(storage, index).start(call, "host", {}).recording_id
+        assert house.ended(close, call, failpoints=f"{point}:1:exit") == KILLED, point
+        a_minute_passes(redis_url)
+        assert house.ended(finish) == 0
+        assert load(storage, recording_id).end_reason == "closed", point
+    assert_sound(redis_url, data_dir, {})
+    assert_rebuilds_to_itself(redis_url, data_dir)
+    index.redis.close()
 
 
 def test_a_sweeper_that_dies_at_any_step_is_followed_by_another(
