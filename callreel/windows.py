@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from .clock import US_PER_S, picture_us, pictures, samples
+from .loudness import Gains, plan_gains, ramp
 from .profiles import NONE, Profile
 from .scans import RunScan, Scans
 from .slices import Slice, cut_slices
 from .sound import place_packets
 from .timeline import Clip, Timeline
+from .voices import voices
 
 #: Part of every key: raise it when a renderer makes something else of the same plan.
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 #: The same for cards and labels, whose pixels are in no key.
 CARD_VERSION = 1
 #: Sound is mixed from this much before a window, so that nothing in the mix begins at its border …
@@ -62,14 +64,24 @@ def plan_windows(timeline: Timeline, scans: Scans, profile: Profile, layout: str
     count = pictures(timeline.duration_us, profile.fps)
     per_window = window_ms * profile.fps // 1000
     slices = cut_slices(timeline, scans, profile, layout, count) if profile.has_pictures else []
+    firsts = range(0, count, per_window)
+    borders_us = [picture_us(number, profile.fps) for number in (*firsts, count)]
+    gains = plan_gains(voices(timeline, scans), borders_us) if profile.has_sound else {}
     return [
-        plan_window(timeline, scans, profile, slices, k, first, min(first + per_window, count))
-        for k, first in enumerate(range(0, count, per_window))
+        plan_window(timeline, scans, profile, slices, gains, k, first, min(first + per_window, count))
+        for k, first in enumerate(firsts)
     ]
 
 
 def plan_window(
-    timeline: Timeline, scans: Scans, profile: Profile, slices: Sequence[Slice], k: int, first: int, end: int
+    timeline: Timeline,
+    scans: Scans,
+    profile: Profile,
+    slices: Sequence[Slice],
+    gains: Gains,
+    k: int,
+    first: int,
+    end: int,
 ) -> Window:
     """The window of the pictures [first, end)."""
     fps = profile.fps
@@ -81,7 +93,7 @@ def plan_window(
         if a < b:
             planned.append({"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)})
     sound = [
-        _sound(clip, scans[clip.place][clip.run], from_us, to_us, profile.audio_rate_hz)
+        _sound(clip, scans[clip.place][clip.run], gains, k, from_us, to_us, profile.audio_rate_hz)
         for clip in timeline.clips
         if profile.has_sound
         and clip.kind == "audio"
@@ -153,7 +165,9 @@ class _Inputs:
         return found
 
 
-def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> dict[str, Any] | None:
+def _sound(
+    clip: Clip, run: RunScan, gains: Gains, k: int, from_us: int, to_us: int, rate_hz: int
+) -> dict[str, Any] | None:
     """What of a clip's sound is heard in a window: packets, and the film's sample at which each begins."""
     packets = run.audio
     heard_us = max(clip.from_us, from_us - LEAD_IN_US), min(clip.to_us, to_us + LEAD_OUT_US)
@@ -176,6 +190,10 @@ def _sound(clip: Clip, run: RunScan, from_us: int, to_us: int, rate_hz: int) -> 
         "packets": [
             [int(pts), samples(int(place), rate_hz)]
             for pts, place in zip(packets.pts_us[first:end], places, strict=True)
+        ],
+        # 0.01 dB at samples of the film, straight between them
+        "gain": [
+            [samples(at_us, rate_hz), gain] for at_us, gain in ramp(gains[clip.place], k, from_us, to_us, LEAD_IN_US)
         ],
         "fromSample": samples(heard_us[0], rate_hz),
         "toSample": samples(heard_us[1], rate_hz),

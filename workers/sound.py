@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from callreel.errors import MediaUnreadable
 
-from . import demux
+from . import demux, limiter
 
 Samples = NDArray[np.float32]  #: (channels, samples)
 
@@ -27,8 +27,6 @@ Samples = NDArray[np.float32]  #: (channels, samples)
 _RAMP_S = 0.005
 #: Packets within this of their neighbour's end are continuous; the scan's slewing moves them by 0.1 % at most.
 _SEAM = 0.002
-#: Where the sum is louder, it is bent, not cut. Without memory, so windows cannot differ about it.
-_KNEE = 0.8
 #: A window's sound may be this much longer than twice the window before it is refused: packets of a minute exist.
 _MORE_S = 60
 #: Half the taps of the interpolation where a track's clock is followed: −80 dB up to 18 kHz.
@@ -49,19 +47,18 @@ def mix(
     inputs: list[tuple[dict[str, Any], bytes]], from_sample: int, to_sample: int, rate_hz: int, channels: int
 ) -> tuple[Samples, list[tuple[int, str]]]:
     """The film's samples [from, to) as the sum of all inputs (plan item, bytes), and which inputs could not be read."""
-    total = np.zeros((channels, to_sample - from_sample), np.float32)
+    margin = limiter.reach(rate_hz)
+    begin = from_sample - margin
+    total = np.zeros((channels, to_sample + margin - begin), np.float32)
     failed: list[tuple[int, str]] = []
     for index, (item, data) in enumerate(inputs):
         try:
             for stretch in _stretches(item, data, rate_hz, channels, 2 * total.shape[1] + _MORE_S * rate_hz):
-                _add(total, stretch, item, from_sample, rate_hz)
+                _add(total, stretch, item, begin, rate_hz)
         except (av.FFmpegError, MediaUnreadable, ValueError, MemoryError) as error:
             failed.append((index, f"{type(error).__name__}: {error}"[:200]))
-    loud = np.abs(total) > _KNEE
-    if bool(loud.any()):
-        over = np.abs(total[loud]) - _KNEE
-        total[loud] = np.sign(total[loud]) * (_KNEE + (1 - _KNEE) * np.tanh(over / (1 - _KNEE)))
-    return total, failed
+    limiter.limit(total, begin, rate_hz)
+    return total[:, margin:-margin], failed
 
 
 def decode(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -> Iterator[tuple[int, Samples]]:
@@ -148,8 +145,17 @@ def _add(total: Samples, stretch: Stretch, item: dict[str, Any], from_sample: in
     never = 1 << 60
     fade_in = max(begin if stretch.first else -never, item["fromSample"] if item["begins"] else -never)
     fade_out = min(end if stretch.last else never, item["toSample"] if item["ends"] else never)
-    gain = np.clip(np.minimum((at - fade_in) / ramp, (fade_out - at) / ramp), 0, 1)
+    gain = np.clip(np.minimum((at - fade_in) / ramp, (fade_out - at) / ramp), 0, 1) * _gain(item["gain"], at)
     total[:, a - from_sample : b - from_sample] += heard * gain.astype(np.float32)
+
+
+def _gain(knots: list[list[int]], at: NDArray[np.int64]) -> NDArray[np.float64] | float:
+    """The plan's gain at these samples, as a factor."""
+    if len(knots) == 1:
+        return float(10 ** (knots[0][1] / 2000))
+    samples, gains = np.array(knots).T
+    found: NDArray[np.float64] = 10 ** (np.interp(at, samples, gains) / 2000)
+    return found
 
 
 def place(stretch: Stretch, a: int, b: int) -> Samples:

@@ -44,14 +44,14 @@ def voice(turns: Turns, length_s: float, *, seed: int, rms_db: float = -26.0) ->
 def _syllable(dice: np.random.Generator, count: int) -> Samples:
     at = np.arange(count) / RATE_HZ
     pitch = dice.uniform(95, 220) * (1 + dice.uniform(-0.1, 0.1) * at / max(at[-1], 1e-3))
-    phase = 2 * np.pi * np.cumsum(pitch) / RATE_HZ
+    turning = np.exp(2j * np.pi * np.cumsum(pitch) / RATE_HZ).astype(np.complex64)
     formants = dice.uniform([300, 900, 2300], [800, 2000, 3200])
-    sound = np.zeros(count)
+    sound, harmonic = np.zeros(count, np.float32), np.ones(count, np.complex64)
     for number in range(1, 24):
+        harmonic *= turning
         gain = sum(1 / (1 + ((number * 150 - formant) / 180) ** 2) for formant in formants) + 0.02
-        sound += gain / np.sqrt(number) * np.sin(number * phase + dice.uniform(0, 6.28))
-    envelope = np.sin(np.pi * np.linspace(0, 1, count)) ** 0.6
-    sound *= envelope
+        sound += (harmonic * np.complex64(gain / np.sqrt(number) * np.exp(1j * dice.uniform(0, 6.28)))).real
+    sound *= (np.sin(np.pi * np.linspace(0, 1, count)) ** 0.6).astype(np.float32)
     found: Samples = (sound / np.sqrt((sound**2).mean() + 1e-12)).astype(np.float32)
     return found
 

@@ -1,0 +1,61 @@
+"""Everybody's sound as levels on the recording's clock: what gains and speakers are decided from. Pure.
+
+Steps of 100 ms from the recording's start, and fine ones of 20 ms. Each takes the nearest step of the media, so a
+level may stand up to half a step beside its sound: nothing that is decided from levels is finer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .levels import FINE, FINE_US, STEP_US, UNKNOWN, Levels16
+from .placement import Line
+from .scans import Scans
+from .timeline import Timeline
+
+Floats = NDArray[np.float64]
+Place = tuple[str, str, int]  #: participant, track, seg: one microphone, one recorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """The sound of one segment."""
+
+    power: Floats  #: K-weighted mean square of each step of the recording; NaN where nothing is known
+    fine: Floats  #: the same, `FINE` a step
+
+
+def voices(timeline: Timeline, scans: Scans) -> Mapping[Place, Voice]:
+    """All segments with sound, in the timeline's order."""
+    count = -(-timeline.duration_us // STEP_US)
+    found: dict[Place, Voice] = {}
+    for clip in timeline.clips:
+        if clip.kind != "audio":
+            continue
+        if clip.place not in found:
+            found[clip.place] = Voice(power=np.full(count, np.nan), fine=np.full(count * FINE, np.nan))
+        levels = scans[clip.place][clip.run].levels
+        back = Line(tuple((placed, media) for media, placed in clip.line.knots))
+        for laid, values, first, step_us in (
+            (found[clip.place].power, levels.loudness, levels.first, STEP_US),
+            (found[clip.place].fine, levels.fine, levels.first * FINE, FINE_US),
+        ):
+            steps = np.arange(-(-clip.from_us // step_us), min(clip.to_us // step_us, len(laid)))
+            media = (back.place(steps * step_us) + step_us // 2) // step_us - first
+            known = (media >= 0) & (media < len(values))
+            laid[steps[known]] = power_of(values[media[known]])
+    return found
+
+
+def power_of(loudness: Levels16) -> Floats:
+    """Mean squares of loudness in 0.01 LUFS (ITU-R BS.1770-4, equation 2)."""
+    return np.where(loudness == UNKNOWN, np.nan, 10 ** ((loudness / 100 + 0.691) / 10))
+
+
+def lufs(power: Floats | float) -> Floats:
+    """The loudness of mean squares, LUFS; not less than −130."""
+    return -0.691 + 10 * np.log10(np.maximum(power, 1e-13))
