@@ -153,6 +153,8 @@ class Teller:
 
     def noted(self, recording: Recording, fact: Fact | None) -> None:
         self.index.noted(recording, fact)
+        if recording.recording_id in self.index.owed:
+            return  # the index does not answer, so there is nobody to ask
         if fact is None or fact.type not in {FACT_BEHIND[each] for each in webhooks.wanted(self.settings)}:
             return
         for endpoint in webhooks.endpoints(self.settings):

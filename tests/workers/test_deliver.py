@@ -116,7 +116,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 def world(redis_url: str, data_dir: Path, *urls: str, **more: Any) -> World:
-    chosen = {"jwt_secret": "s" * 32, "webhook_secret": SECRET, "webhook_allow_private": True, **more}
+    chosen = {
+        "jwt_secret": "a key for tests, longer than thirty-two",
+        "webhook_secret": SECRET,
+        "webhook_allow_private": True,
+        **more,
+    }
     settings = load_settings(webhook_urls=",".join(urls), **chosen)
     assert list(webhooks.wrong(settings)) == []
     return World(LocalStorage(data_dir, fsync=False), Index(connect(redis_url)), settings)
