@@ -10,15 +10,11 @@ import argparse
 import base64
 import contextlib
 import hashlib
-import http.client
-import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from urllib.parse import quote, urlsplit
 
 import av
 import jwt
@@ -26,14 +22,12 @@ import jwt
 from callreel.errors import NoFilm
 
 from . import dummies
+from .client import Json, Server
 from .dummies import PEOPLE, Blob
 
-_PATIENCE_S = 15  #: for one request, retries included
 _LOOK_S = 0.5
 _OFF_MS = 150  #: a film and the time from start to stop: whole pictures, whole frames of sound
 _EDGE_S = 2  #: of seconds at both ends that may lack a beep
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,70 +38,6 @@ class Choices:
     seconds: int
     timeout_s: int
     keep: bool = False  #: leave the recording where it is
-
-
-class Server:
-    """What a client says to one server, over one connection; not to be shared by threads."""
-
-    def __init__(self, url: str, token: str) -> None:
-        parts = urlsplit(url)
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        if parts.scheme not in kinds or not parts.hostname or parts.path.strip("/"):
-            raise NoFilm(f"--url {url} is no address of a server; write it as https://callreel.example")
-        self._url = url
-        self._connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=_PATIENCE_S)
-        self._token = token
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def ready(self) -> None:
-        """Nobody there is told of at once; not ready may pass. Raises `NoFilm`."""
-        try:
-            self._connection.connect()
-        except OSError as error:
-            raise NoFilm(f"nobody answers at {self._url}: {error}") from error
-        self.ask("GET", "/readyz")
-
-    def ask(self, method: str, path: str, body: bytes | Json | None = None, **headers: str) -> bytes:
-        """The answer's body; what may succeed later is tried again for a while. Raises `NoFilm`."""
-        content = json.dumps(body).encode() if isinstance(body, dict) else body
-        said = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        said |= {name.replace("_", "-"): value for name, value in headers.items()}
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                self._connection.request(method, quote(path), content, said)
-                answer = self._connection.getresponse()
-                got: bytes = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
-                problem, again = str(error) or type(error).__name__, True
-            else:
-                if answer.status < 300:
-                    return got
-                problem, again = _problem(answer.status, got)
-            if not again or time.monotonic() > deadline:
-                raise NoFilm(f"{method} {self._url}{path}: {problem}")
-            time.sleep(_LOOK_S)
-
-    def data(self, method: str, path: str, body: bytes | Json | None = None, **headers: str) -> Json:
-        """The `data` of an answer. Raises `NoFilm`."""
-        got = self.ask(method, path, body, **headers)
-        try:
-            data: Json = json.loads(got)["data"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise NoFilm(f"{method} {self._url}{path}: this is no Callreel, it answered {got[:80]!r}") from error
-        return data
-
-
-def _problem(status: int, got: bytes) -> tuple[str, bool]:
-    """What a refusal says, and whether to try again."""
-    try:
-        problem = json.loads(got)
-        return f"{status} {problem['code']}: {problem['detail']}", bool(problem["retryable"])
-    except (ValueError, KeyError, TypeError):
-        return f"{status} {got[:200]!r}", status in (502, 503, 504)  # a proxy whose server is not there yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +76,8 @@ class Smoke:
         base = f"/video-calls/{call}/recording"
         begun = server.data("POST", f"{base}/start", {"metadata": {"smoke": True}})
         self._path = f"{base}/{begun['recordingId']}"
+        for track in tracks:  # before anybody begins: a slow server shall not cost them a part of the call
+            self._announce(server, track)
         with ThreadPoolExecutor(len(tracks)) as pool:
             talking = [pool.submit(self._talk, track) for track in tracks]
             _sleep_until(time.monotonic() + self.choices.seconds)
@@ -193,16 +125,18 @@ class Smoke:
         round_trip_ms, offset_ms = min(probes)
         self._offset_ms, self._err_ms = round(offset_ms), round(round_trip_ms / 2)
 
+    def _announce(self, server: Server, track: _Track) -> None:
+        about = {"source": track.name, "kind": track.kind, "label": track.track_id.split("-")[0].title()}
+        if self._role == "service":
+            about["participantId"] = track.participant_id
+        server.data("PUT", f"{self._path}/tracks/{track.track_id}", about)
+
     def _talk(self, track: _Track) -> None:
-        """One recorder: announced, its Blobs uploaded as they come, completed."""
+        """One recorder: its Blobs uploaded as they come, then `complete`."""
         with contextlib.closing(self._server()) as server:
             self._upload(server, f"{self._path}/tracks/{track.track_id}", track)
 
     def _upload(self, server: Server, path: str, track: _Track) -> None:
-        about = {"source": track.name, "kind": track.kind, "label": track.track_id.split("-")[0].title()}
-        if self._role == "service":
-            about["participantId"] = track.participant_id
-        server.data("PUT", path, about)
         started_ms, started_s = round(time.time() * 1000), time.monotonic()
         for seq, blob in enumerate(track.blobs):
             _sleep_until(started_s + blob.at_ms / 1000)
