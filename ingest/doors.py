@@ -6,7 +6,6 @@ The name is the endpoint's own: the access log, the metrics and `/openapi.json` 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,10 +26,8 @@ _ROUTE, _CALLER = "callreel.route", "callreel.caller"
 class Door(Route):
     """A route; `roles` says whom it lets in, None: everybody, or whoever it finds out by itself."""
 
-    def __init__(
-        self, method: str, path: str, endpoint: Free | ASGIApp, name: str, roles: Roles | None, **more: Any
-    ) -> None:
-        super().__init__(path, endpoint, methods=[method], name=name, **more)
+    def __init__(self, method: str, path: str, endpoint: Free | ASGIApp, name: str, roles: Roles | None) -> None:
+        super().__init__(path, endpoint, methods=[method], name=name)
         self.method = method
         self.roles = roles
 

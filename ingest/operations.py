@@ -41,7 +41,6 @@ class Operation:
     body_needed: bool = False
     query: Mapping[str, Schema] = field(default_factory=dict)
     headers: Mapping[str, Schema] = field(default_factory=dict)
-    required_headers: tuple[str, ...] = ()
 
 
 _STEP, _RECORDING, _ROOM = ref("Step"), ref("Recording"), ref("Room")
