@@ -29,7 +29,8 @@ class Film:
 
     output: Output
     profile: Profile
-    windows: tuple[Window, ...]
+    windows: tuple[Window, ...]  #: none where packets of a track are copied
+    copied: tuple[str, ...] = ()  #: everything that decides what is copied
 
     @property
     def name(self) -> str:
@@ -37,7 +38,7 @@ class Film:
 
     @property
     def duration_us(self) -> int:
-        return self.windows[-1].to_us
+        return self.windows[-1].to_us if self.windows else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ class Build:
     def digest(self) -> str:
         """What decides films and manifest: the windows, and what is known to be missing."""
         gaps = [gap.to_json() for gap in self.timeline.gaps]
-        keys = [window.key for film in self.films for window in film.windows]
+        keys = [key for film in self.films for key in (*(window.key for window in film.windows), *film.copied)]
         return sha256(canonical([keys, gaps])).hexdigest()
 
     @property
@@ -100,6 +101,7 @@ def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequenc
             {
                 "output": dict(film.output),
                 "profile": film.profile.to_json(),
+                "copied": bool(film.copied),
                 "windows": [window.key for window in film.windows],
                 "file": dict(file),
             }

@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 #: What says something of the pictures, and of the sound: senseless where there are none.
 _OF_PICTURES = ("width", "height", "fps", "videoBitrateKbps")
 _OF_SOUND = ("audioBitrateKbps",)
-_FIELDS = ("name", "container", "videoCodec", "audioCodec", *_OF_PICTURES, *_OF_SOUND)
+_FIELDS = ("name", "container", "videoCodec", "audioCodec", *_OF_PICTURES, *_OF_SOUND, "trackId")
 
 
 def resolve_outputs(preset: str, asked: Any, encoders: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -98,6 +98,11 @@ def profile_of(preset: str, output: Output) -> Profile:
     )
 
 
+def may_copy(output: Output) -> bool:
+    """Is one track alone asked for, as it is?"""
+    return "trackId" in output and not any(field in output for field in (*_OF_PICTURES, *_OF_SOUND))
+
+
 def file_name(output: Output) -> str:
     return f"{output['name']}.{output['container']}"
 
@@ -127,6 +132,8 @@ class _Check:
             self.that(field in _FIELDS, field, f"is no field of an output; known are {', '.join(_FIELDS)}")
         name = self._asked.get("name")
         self.that(isinstance(name, str) and bool(_NAME.match(name)), "name", "must be 1 to 64 of A-Z a-z 0-9 _ -")
+        track_id = self._asked.get("trackId", "x")
+        self.that(isinstance(track_id, str) and bool(_NAME.match(track_id)), "trackId", "must be the id of a track")
         form = self._asked.get("container")
         known = isinstance(form, str) and form in CONTAINERS
         self.that(known, "container", f"must be one of {', '.join(CONTAINERS)}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from callreel import journal, keys, outputs, repository
+from callreel.alone import alone, copied
 from callreel.control import Control
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
@@ -99,12 +100,15 @@ def plan(storage: Storage, settings: Settings, recording: Recording) -> Build:
         for place, runs in scan_track(storage, recording.recording_id, track).items()
     }
     timeline = plan_timeline(recording, scans)
-    options, planned, films = recording.options, dict[Profile, tuple[Window, ...]](), []
+    options, planned, films = recording.options, dict[tuple[Profile, str], tuple[Window, ...]](), []
     for output in options.outputs or (outputs.DEFAULT,):
-        profile = outputs.profile_of(options.preset, output)
-        if profile not in planned:
-            planned[profile] = tuple(plan_windows(timeline, scans, profile, options.layout, settings.window_ms))
-        films.append(Film(output=output, profile=profile, windows=planned[profile]))
+        profile, track_id = outputs.profile_of(options.preset, output), output.get("trackId", "")
+        as_it_is = copied(recording, timeline, scans, output)
+        if not as_it_is and (profile, track_id) not in planned:
+            shown = alone(timeline, track_id) if track_id else timeline
+            planned[profile, track_id] = tuple(plan_windows(shown, scans, profile, options.layout, settings.window_ms))
+        windows = () if as_it_is else planned[profile, track_id]
+        films.append(Film(output=output, profile=profile, windows=windows, copied=as_it_is))
     return Build(recording=recording, scans=scans, timeline=timeline, films=tuple(films))
 
 

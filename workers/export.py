@@ -18,11 +18,13 @@ import av
 from av.container import InputContainer
 
 from callreel import journal, keys, repository
+from callreel.alone import SELF_CONTAINED
 from callreel.errors import CallreelError, MediaUnreadable
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
-from callreel.manifest import Build
+from callreel.manifest import Build, Film
 from callreel.model import Artifact, Recording, Segment, Track
+from callreel.outputs import mime_type
 from callreel.scans import RunScan
 from callreel.states import Status
 from callreel.storage import Storage
@@ -35,9 +37,13 @@ from .folders import job_folder
 _US = Fraction(1, 1_000_000)
 #: What WebM may hold; everything else goes into MP4, which every browser plays with H.264, AAC and Opus.
 _WEBM = {"vp8", "vp9", "av1", "opus", "vorbis"}
-#: These carry all their settings in their packets, so one header serves any of their segments.
-_SELF_CONTAINED = {"vp8", "vp9", "av1", "opus"}
-_OPTIONS = {"webm": {"cues_to_front": "1"}, "mp4": {"movflags": "faststart"}}
+#: extension → muxer and its options
+_MUXERS: dict[str, tuple[str, dict[str, str]]] = {
+    "webm": ("webm", {"cues_to_front": "1"}),
+    "mp4": ("mp4", {"movflags": "faststart"}),
+    "m4a": ("ipod", {"movflags": "faststart"}),
+    "ogg": ("ogg", {}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ def plan_files(build: Build, track: Track) -> list[TrackFile]:
 
 def _kind(run: RunScan) -> tuple[str, ...]:
     """(video codec, audio codec, settings): what two segments must share to share a file."""
-    settled = {codec for codec in (run.video_codec, run.audio_codec) if codec} <= _SELF_CONTAINED
+    settled = {codec for codec in (run.video_codec, run.audio_codec) if codec} <= SELF_CONTAINED
     return run.video_codec, run.audio_codec, "" if settled else run.head_sha256
 
 
@@ -156,13 +162,30 @@ def _tell(bench: Bench, recording_id: str, artifact: Artifact, build: str) -> No
     bench.control.append(recording_id, decide)
 
 
+def write_copy(storage: Storage, build: Build, film: Film, target: Path) -> int:
+    """Write an output that consists of a track's own packets; returns its length in ms."""
+    track = build.recording.track(film.output["trackId"])
+    if track is None:
+        raise MediaUnreadable(f"there is no track {film.output['trackId']}")
+    file = TrackFile(
+        name=film.name,
+        extension=film.output["container"],
+        mime_type=mime_type(film.output),
+        participant_id=track.participant_id,
+        track_id=track.track_id,
+        segs=tuple(segment.seg for segment in track.segments),
+    )
+    return write_file(storage, build, track, file, target)
+
+
 def write_file(storage: Storage, build: Build, track: Track, file: TrackFile, target: Path) -> int:
     """Write a track file; returns its length in ms. Raises `MediaUnreadable`, `av.FFmpegError`."""
     place = (track.participant_id, track.track_id)
     clips = [clip for clip in build.timeline.clips if clip.place[:2] == place and clip.seg in file.segs]
     zero_us = min(clip.from_us for clip in clips)
     end_us = 0
-    with av.open(str(target), "w", format=file.extension, options=_OPTIONS[file.extension]) as out:
+    muxer, options = _MUXERS[file.extension]
+    with av.open(str(target), "w", format=muxer, options=options) as out:
         streams: dict[str, av.stream.Stream] = {}
         last: dict[str, int] = {}
         for segment in (segment for segment in track.segments if segment.seg in file.segs):

@@ -69,18 +69,14 @@ def join(bench: Bench, recording_id: str) -> bool:
 
 
 def _publish(bench: Bench, build: Build, film: Film) -> Artifact:
-    """Make one film of its windows and store it."""
+    """Make one film of its windows, or of its track's packets, and store it."""
     recording_id = build.recording.recording_id
     with job_folder(bench.storage) as name:
-        path = write_film(
-            Joining(
-                storage=bench.storage,
-                settings=bench.settings,
-                recording_id=recording_id,
-                film=film,
-                folder=Path(name),
-            )
-        )
+        if film.copied:
+            path = Path(name) / film.name
+            duration_ms = export.write_copy(bench.storage, build, film, path)
+        else:
+            path, duration_ms = write_film(_joining(bench, recording_id, film, Path(name))), film.duration_us // 1000
         failpoint("join.made")
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -90,12 +86,16 @@ def _publish(bench: Bench, build: Build, film: Film) -> Artifact:
             status="ready",
             mime_type=mime_type(film.output),
             size_bytes=path.stat().st_size,
-            duration_ms=film.duration_us // 1000,
+            duration_ms=duration_ms,
             sha256=digest,
         )
         bench.storage.put_if_absent(keys.artifact(recording_id, made.name, digest), path)
     failpoint("join.film")
     return made
+
+
+def _joining(bench: Bench, recording_id: str, film: Film, folder: Path) -> Joining:
+    return Joining(storage=bench.storage, settings=bench.settings, recording_id=recording_id, film=film, folder=folder)
 
 
 def _left_out(storage: Storage, build: Build) -> Sequence[dict[str, Any]]:

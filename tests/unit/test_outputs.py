@@ -81,6 +81,8 @@ def test_a_container_says_its_codecs_where_nobody_does(container: str) -> None:
         ("audioBitrateKbps", {"audioBitrateKbps": 8}),
         ("audioBitrateKbps", {"container": "wav", "audioBitrateKbps": 128}),
         ("audioBitrateKbps", {"audioCodec": "none", "audioBitrateKbps": 128}),
+        ("trackId", {"trackId": "a/b"}),
+        ("trackId", {"trackId": 7}),
         ("colour", {"colour": "blue"}),
     ],
 )

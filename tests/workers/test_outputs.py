@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -9,12 +11,14 @@ from typing import Any
 
 import av
 import pytest
+from playwright.sync_api import sync_playwright
 
 from callreel.states import Status
 from tests.kit import ears
+from tests.kit.browser import FLAGS
 from tests.kit.build import build_recording
 from tests.kit.call_generator import generate_call
-from tests.kit.capture import Capture
+from tests.kit.capture import Capture, load_named
 from tests.kit.container import top_boxes
 from tests.kit.detect import added_by_beat, examine
 from tests.kit.line import Made, make_film
@@ -169,3 +173,66 @@ def test_files_are_made_to_be_played_from_anywhere(films: All) -> None:
             assert next(file.decode(video=0)).pts in range(8000, 9001), "a key frame near to it"
     assert films.path("wav").read_bytes()[:4] == b"RIFF"
     assert films.path("ogg").read_bytes()[:4] == b"OggS"
+
+
+def test_one_track_alone_is_copied_where_it_fits_and_rendered_where_not(data_dir: Path, redis_url: str) -> None:
+    capture = load_named("duo-split")
+    camera = next(run for run in capture.runs if run.has_video)
+    voice = next(run for run in capture.runs if run.participant == camera.participant and run.has_audio)
+    asked = [
+        {"name": "camera", "container": "webm", "videoCodec": "vp9", "audioCodec": "none", "trackId": camera.track_id},
+        {"name": "voice", "container": "ogg", "trackId": voice.track_id},
+        {"name": "slim", "container": "ogg", "trackId": voice.track_id, "audioBitrateKbps": 32},
+        {"name": "nobody", "container": "ogg", "trackId": "never-there"},
+    ]
+    made = make_film(data_dir, redis_url, build_recording(data_dir, capture, options={"outputs": asked}))
+    told = {film["output"]["name"]: film for film in made.manifest["films"]}
+    assert {name: film["copied"] for name, film in told.items()} == {
+        "camera": True, "voice": True, "slim": False, "nobody": False,
+    }  # fmt: skip
+    assert len(made.encoded) == len({*told["slim"]["windows"], *told["nobody"]["windows"]}), "and nothing for a copy"
+    for run, name in ((camera, "camera.webm"), (voice, "voice.ogg")):
+        copied, raw = payloads(made.files[name]), payloads(run.data)
+        assert copied == raw[: len(copied)], name
+        assert len(raw) - len(copied) <= 3, "only what was recorded after stop may be missing"
+    others = [name for name in capture.participants if name != voice.participant]
+    for name in ("slim.ogg", "nobody.ogg"):
+        _, samples = ears.decode_placed(made.files[name])
+        assert all(not ears.onsets_ms(samples, capture.tone_of(other)) for other in others), name
+        assert bool(ears.onsets_ms(samples, capture.tone_of(voice.participant))) == (name == "slim.ogg")
+
+
+def payloads(source: Path | bytes) -> list[bytes]:
+    with av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), "r") as file:
+        return [bytes(packet) for packet in file.demux(*file.streams) if packet.size]
+
+
+PLAY = """async ([data, type]) => {
+  const video = document.createElement('video');
+  document.body.append(video);
+  video.muted = true;
+  video.src = URL.createObjectURL(new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type }));
+  const heard = (name) => new Promise((done, failed) => {
+    video.addEventListener(name, done, { once: true });
+    video.addEventListener('error', () => failed(new Error(video.error?.message)), { once: true });
+  });
+  await heard('loadeddata');
+  await video.play();
+  while (video.currentTime < 0.5) await new Promise((done) => setTimeout(done, 50));
+  video.pause();
+  const sought = heard('seeked');
+  video.currentTime = 9;
+  await sought;
+  return [video.duration, video.videoWidth, video.videoHeight, video.currentTime];
+}"""
+
+
+def test_chromium_plays_and_seeks_in_them(films: All, chromium: str) -> None:
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser:
+        page = browser.new_page()
+        for name, size in (("fast", (320, 180)), ("film", (640, 360)), ("slow", (320, 180)), ("opus", (320, 180))):
+            path = films.path(name)
+            kind = "video/webm" if name in ("film", "slow") else "video/mp4"
+            length_s, *rest = page.evaluate(PLAY, [base64.b64encode(path.read_bytes()).decode(), kind])
+            assert abs(length_s - LENGTH_MS / 1000) < 0.05, name
+            assert rest == [*size, 9], name
