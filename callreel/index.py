@@ -7,7 +7,7 @@ index was flushed, callers hear `IndexLost`, and `callreel.rebuild` fills it aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -111,7 +111,7 @@ class Index:
                 fields += [f"barred:{track.track_id}", 1]
         what = "gone" if recording.status == Status.DELETED else "final" if recording.status in FINAL else "open"
         channel = keys.wake(recording.call_id) if wake else ""
-        names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN, keys.INDEX_TELLING]
+        names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN, keys.INDEX_TELLING, keys.INDEX_ALL]
         args = [recording.recording_id, recording.sequence, what, channel, *fields]
         ask(lambda: self._note(keys=names, args=args, client=pipeline))
         failpoint("index.noted")
@@ -158,13 +158,21 @@ class Index:
         return [_open(recording_id, facts) for recording_id, facts in found if "status" in facts]
 
     def recording_ids(self) -> list[str]:
-        """Every recording, newest first. Raises `Unavailable`, `IndexLost`."""
+        """Every recording, deleted ones too, newest first. Raises `Unavailable`, `IndexLost`."""
         if not self.ready():
             raise IndexLost
-        prefix = keys.index_recording("")
-        names = ask(lambda: list(self.redis.scan_iter(f"{prefix}*", count=1000)))
-        ids = {name.removeprefix(prefix) for name in names}
-        return sorted(ids, key=lambda each: (int(each.rsplit("_", 1)[1]), each), reverse=True)
+        return list(ask(lambda: self.redis.zrange(keys.INDEX_ALL, 0, -1, desc=True)))
+
+    def of_status(self, recording_ids: Sequence[str], status: Status) -> list[str]:
+        """Those of the recordings that have this status, as far as the index knows. Raises `Unavailable`."""
+
+        def answers() -> list[Any]:
+            pipeline = self.redis.pipeline(transaction=False)
+            for recording_id in recording_ids:
+                pipeline.hget(keys.index_recording(recording_id), "status")
+            return list(pipeline.execute())
+
+        return [each for each, found in zip(recording_ids, ask(answers), strict=True) if found == status]
 
     def settled(self, recording_id: str, chunks: int) -> None:
         """The result of a final recording has all of its first `chunks` chunks. If no more came, nobody has to look."""

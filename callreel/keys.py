@@ -225,6 +225,7 @@ EPOCH = "callreel:epoch"  #: absent means that the index was flushed
 INDEX_SERVER = "callreel:index:server"  #: which run of the server was filled; another one may have lost the last second
 INDEX_LOCK = "callreel:rebuilding"  #: held by the one process that fills the index
 INDEX_ENTRIES = "callreel:index:"  #: everything below is made anew by a rebuild
+INDEX_ALL = "callreel:index:all"  #: every recording, by when it began
 INDEX_OPEN = "callreel:index:open"  #: set of recordings somebody has to look after
 INDEX_TELLING = "callreel:index:telling"  #: set of recordings whose news nobody has looked at for webhooks
 WAKE_PREFIX = "callreel:wake:"  #: channels: something was written to a recording of this call

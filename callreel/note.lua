@@ -1,7 +1,8 @@
 -- A fact of a recording is durable: keep what admission needs. Facts may be told twice and in any order.
--- KEYS: 1 recording, 2 open recordings, 3 recordings whose news may be owed to webhooks
+-- KEYS: 1 recording, 2 open recordings, 3 recordings whose news may be owed to webhooks, 4 all recordings
 -- ARGV: 1 recording, 2 sequence, 3 'open', 'final' or 'gone', 4 channel, 5… field, value, …
 -- What becomes final stays open: a chunk may have come while its result was made. `settle` tells that none did.
+redis.call('ZADD', KEYS[4], string.match(ARGV[1], '_(%d+)$'), ARGV[1])
 local known = tonumber(redis.call('HGET', KEYS[1], 'sequence') or 0)
 if tonumber(ARGV[2]) > known then redis.call('SADD', KEYS[3], ARGV[1]) end
 if tonumber(ARGV[2]) >= known then

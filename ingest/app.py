@@ -204,6 +204,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
         free("GET",  f"{_RECORDING}/files/{{name:path}}", files.file, watchers(shell.settings)),  # or by signature
         call("GET",  f"{_CALL}/webhooks",               hooks.webhooks,  SERVICES),
         call("POST", f"{_CALL}/webhooks/{{deliveryId}}/replay", hooks.replay, SERVICES),
+        call("GET",  "/recordings",                     control.all_recordings, SERVICES),
         call("GET",  "/webhooks",                       hooks.all_webhooks, SERVICES),
         call("POST", "/webhooks/{deliveryId}/replay",   hooks.replay_any, SERVICES),
         free("GET",  "/time",                           health.time),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,6 +19,9 @@ from .shell import Shell, success
 _PAGE = 20  #: recordings of a list where nobody says how many
 _LONGEST_PAGE = 100
 _LONGEST_KEY = 200
+
+
+KEPT = frozenset(Status) - {Status.DELETED}  #: what lists tell of
 
 
 class ControlCalls:
@@ -80,20 +85,40 @@ class ControlCalls:
         cursor = request.query_params.get("cursor")
 
         def page(call_id: str) -> wire.Json:
-            items: list[Recording] = []
-            for recording_id in behind(list(reversed(self._shell.control.ids_of(call_id))), cursor):
-                facts = self._shell.journals.facts(recording_id)
-                if not facts:  # a start is between slot and first fact, or died there: nobody was told of it
-                    continue
-                state = journal.fold(recording_id, facts)
-                if state.status != Status.DELETED:
-                    items.append(state)
-                if len(items) > limit:
-                    break
-            more = items[limit - 1].recording_id if len(items) > limit else None
-            return {"items": [self._shell.describe(state, caller) for state in items[:limit]], "nextCursor": more}
+            ids = behind(list(reversed(self._shell.control.ids_of(call_id))), cursor)
+            return self._page(ids, limit, caller, KEPT)
 
         return success(await self._run(page, request.path_params["callId"]))
+
+    async def all_recordings(self, request: Request, caller: Caller) -> Response:
+        """Of every call."""
+        limit = limit_of(request.query_params.get("limit"))
+        cursor, status = request.query_params.get("cursor"), request.query_params.get("status")
+        if status is not None and status not in KEPT:
+            raise InvalidOption(f"status must be one of {', '.join(sorted(KEPT))}.", field="status")
+
+        def page() -> wire.Json:
+            index = self._shell.index
+            ids = behind(index.recording_ids(), cursor)
+            if status is None:
+                return self._page(ids, limit, caller, KEPT)
+            return self._page(index.of_status(ids, Status(status)), limit, caller, {Status(status)})
+
+        return success(await self._run(page))
+
+    def _page(self, newest_first: list[str], limit: int, caller: Caller, statuses: Collection[Status]) -> wire.Json:
+        items: list[Recording] = []
+        for recording_id in newest_first:
+            facts = self._shell.journals.facts(recording_id)
+            if not facts:  # a start is between slot and first fact, or died there: nobody was told of it
+                continue
+            state = journal.fold(recording_id, facts)
+            if state.status in statuses:
+                items.append(state)
+            if len(items) > limit:
+                break
+        more = items[limit - 1].recording_id if len(items) > limit else None
+        return {"items": [self._shell.describe(state, caller) for state in items[:limit]], "nextCursor": more}
 
 
 def _idempotency_key(text: str) -> str:

@@ -34,7 +34,7 @@ _FIRST_FRAME_CHARS = 16 * 1024  #: a token has some hundred characters
 
 # Close codes (RFC 6455, 7.4): a refusal is 4000 + its HTTP status, from the range that is left to applications.
 _REFUSED = 4000
-_RESTART, _TOO_SLOW = 1012, 1013
+_ALL_TOLD, _RESTART, _TOO_SLOW = 1000, 1012, 1013
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,10 @@ class EventSocket:
             hello = await self._hello(socket)
             told = self._events.follow(socket.path_params["callId"], hello.caller, hello.after)
             await first_of(_tell(socket, told), _listen(socket))
-            await close(socket, _RESTART, "the server ends")
+            if self._shell.closing.is_set():
+                await close(socket, _RESTART, "the server ends")
+            else:
+                await close(socket, _ALL_TOLD, "the call was closed")
         except WebSocketDisconnect:
             pass  # a page was closed: what pages do
         except TimeoutError:

@@ -19,9 +19,9 @@ from redis import RedisError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from callreel import keys, wire
+from callreel import keys, rooms, wire
 from callreel.events import Event, fold_events
-from callreel.states import Status
+from callreel.states import FINAL, Status
 from callreel.tokens import Caller
 
 from .shell import Shell
@@ -100,14 +100,15 @@ class EventCalls:
         return StreamingResponse(_stream(told), 200, headers, kind)
 
     async def follow(self, call_id: str, caller: Caller, last_event_id: str) -> AsyncGenerator[list[wire.Json]]:
-        """What is to be told, until the server ends: at once what comes first, which may be nothing; then what happens,
-        or `HEARTBEAT`. Whoever takes it slowly is told later, and nothing piles up meanwhile."""
+        """What is to be told, until the server ends, or the call was closed and all is told: at once what comes first,
+        which may be nothing; then what happens, or `HEARTBEAT`. Whoever takes it slowly is told later, and nothing
+        piles up meanwhile."""
         run = self._shell.pools.control.run
         follower = Follower(self._shell, call_id, caller)
         with self._wakes.following(call_id) as woken:  # before the first look, so that nothing falls between
             yield await run(follower.begin, last_event_id)
             due_s = time.monotonic() + HEARTBEAT_S
-            while not self._shell.closing.is_set():
+            while not self._shell.closing.is_set() and not await run(follower.is_over):
                 wait_s = min(self._wakes.longest_wait_s, max(0.0, due_s - time.monotonic()))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), wait_s)
@@ -153,6 +154,17 @@ class Follower:
             told += [self._told_as(event) for event in events[self._told.get(recording_id, 0) :]]
             self._told[recording_id] = len(events)
         return told
+
+    def is_over(self) -> bool:
+        """Was the call closed, and is everything told that will come of it?"""
+        shell = self._shell
+        if rooms.read(shell.storage, self.call_id).closed_ms is None:
+            return False
+        return all(
+            shell.journals.state(recording_id).status in FINAL
+            and self._told.get(recording_id) == len(self._events(recording_id))
+            for recording_id in self._recordings()
+        )
 
     def _snapshot(self) -> wire.Json:
         newest: wire.Json | None = None

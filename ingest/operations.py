@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from callreel import errors
 from callreel.errors import CallreelError
+from callreel.states import Status
 
 from .schemas import (
     BOOL,
@@ -87,6 +88,17 @@ OPERATIONS: dict[str, Operation] = {
         {200: ref("Recordings")},
         (errors.InvalidOption,),
         query={"cursor": TEXT, "limit": whole(1, 100)},
+    ),
+    "all_recordings": Operation(
+        "Control",
+        "The recordings of all calls, newest first",
+        {200: ref("Recordings")},
+        (errors.InvalidOption,),
+        query={
+            "status": one_of(*(each for each in Status if each is not Status.DELETED)),
+            "cursor": TEXT,
+            "limit": whole(1, 100),
+        },
     ),
     "one": Operation("Control", "A recording", {200: _RECORDING}),
     "delete": Operation("Control", "Delete a recording for good", {202: _STEP}, (*_GONE, errors.InvalidState, *_WRITE)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callreel import abilities, journal, keys
+from callreel import abilities, journal, keys, rebuild
 from callreel.events import fold_events
 
 from .desk import CALL, Desk, application, bearer, refused, said
@@ -181,6 +181,46 @@ def test_a_start_that_died_before_its_first_fact_does_not_hide_the_others(desk: 
     assert [item["recordingId"] for item in page["items"]] == [recording_id]
 
 
+def test_a_service_sees_the_recordings_of_all_calls(desk: Desk) -> None:
+    ids = []
+    for call in ("one", "two", "one", "three", "two"):
+        desk.as_who = bearer(call=call)
+        ids.append(desk.start(call))
+        desk.stop(call)
+    running = desk.start("two")
+    desk.as_who = bearer("service", "backend", call="*")
+
+    def pages(query: str) -> list[str]:
+        seen, cursor = [], ""
+        while True:
+            page = said(desk.get(f"/recordings?limit=2{query}{cursor}"), 200)
+            seen += [item["recordingId"] for item in page["items"]]
+            if page["nextCursor"] is None:
+                return seen
+            cursor = f"&cursor={page['nextCursor']}"
+
+    def newest_first(*found: str) -> list[str]:
+        return sorted(found, key=lambda each: (int(each.rsplit("_", 1)[1]), each), reverse=True)
+
+    assert pages("") == newest_first(running, *ids)
+    assert pages("&status=stopping") == newest_first(*ids)
+    assert pages("&status=recording") == [running]
+    assert pages("&status=failed") == []
+    first = said(desk.get("/recordings?limit=2"), 200)
+    named = first["nextCursor"]
+    desk.client.delete(desk.url(named, call=named.split("_")[1]), headers=desk.as_who)
+    desk.write(named, ("deleted", {}))
+    newest = desk.start("four")  # and one that came meanwhile
+    rest = said(desk.get(f"/recordings?cursor={named}"), 200)["items"]
+    assert [item["recordingId"] for item in rest] == newest_first(running, *ids)[2:]
+    left = [each for each in newest_first(newest, running, *ids) if each != named]
+    assert pages("") == left
+    assert rebuild.rebuild(desk.index, desk.storage, force=True)
+    assert pages("") == left
+    refused(desk.get("/recordings?status=deleted"), 422, "invalid_option")
+    refused(desk.get("/recordings?cursor=rec_c1_1732259000123"), 422, "invalid_option")
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=rec_c1_1732259000123"])
 def test_pages_that_cannot_be(desk: Desk, query: str) -> None:
     refused(desk.get(f"/video-calls/{CALL}/recordings?{query}"), 422, "invalid_option")
@@ -188,7 +228,7 @@ def test_pages_that_cannot_be(desk: Desk, query: str) -> None:
 
 def test_addresses_that_are_none(desk: Desk) -> None:
     refused(desk.get("/nowhere"), 404, "not_found")
-    refused(desk.client.delete(START, headers=desk.as_who), 405, "method_not_allowed")
+    refused(desk.client.put(START, headers=desk.as_who), 405, "method_not_allowed")
 
 
 def test_state_is_told_without_the_index(desk: Desk, data_dir: Path) -> None:

@@ -33,7 +33,8 @@ def dump(redis_url: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name in client.scan_iter(f"{keys.INDEX_ENTRIES}*"):
             kind = client.type(name)
-            found[name] = {"hash": client.hgetall, "set": client.smembers, "string": client.get}[kind](name)
+            read = {"hash": client.hgetall, "set": client.smembers, "string": client.get}
+            found[name] = client.zrange(name, 0, -1) if kind == "zset" else read[kind](name)
     for name, fields in found.items():
         if ":slots:" in name:  # when a slot was taken is not kept in the storage
             found[name] = {seq: slot.rsplit(" ", 1)[0] for seq, slot in fields.items()}

@@ -77,6 +77,26 @@ def test_of_closing_and_starting_at_once_nothing_is_left_running(desk: Desk) -> 
         said(desk.client.delete(CLOSE, headers=desk.as_who), 200)
 
 
+def test_event_streams_end_when_all_is_told_of_a_closed_call(desk: Desk) -> None:
+    recording_id = desk.begun()
+    events = f"/video-calls/{CALL}/events"
+    with desk.client.stream("GET", events, headers=desk.as_who) as answer:
+        lines = (line for line in answer.iter_lines() if line.startswith("data:"))
+        assert json.loads(next(lines)[5:])["type"] == "snapshot"
+        close(desk)
+        assert json.loads(next(lines)[5:])["type"] == "recordingstopped"
+        desk.write(recording_id, ("drained", {}), ("failed", {"code": "no_media", "message": "Nothing."}))
+        assert [json.loads(line[5:])["type"] for line in lines] == ["recordingfailed"]  # and then it ends
+    with desk.client.stream("GET", events, headers=desk.as_who) as answer:
+        assert answer.read().count(b"snapshot") == 1
+    said(desk.client.delete(CLOSE, headers=desk.as_who), 200)
+    with desk.client.stream("GET", events, headers=desk.as_who) as answer:
+        lines = (line for line in answer.iter_lines() if line.startswith("data:"))
+        next(lines)
+        desk.start()
+        assert json.loads(next(lines)[5:])["type"] == "recordingstarted"
+
+
 @pytest.mark.parametrize("decision", ["close", "remove"])
 def test_what_a_process_decided_that_died_then_is_carried_out_by_the_sweeper(
     desk: Desk, redis_url: str, decision: str
