@@ -3,7 +3,18 @@
 export { CallRecorder, createRecorder } from "./session.js";
 export { CallControl, createControl } from "./control.js";
 export { CallreelError } from "./protocol.js";
+export { explain } from "./explain.js";
 export { Clock, now } from "./clock.js";
 export { Outbox } from "./outbox.js";
 export { MIME_TYPES } from "./recorder.js";
 export { PRESETS } from "./quality.js";
+
+/** @typedef {import("./session.js").CallRecorderOptions} CallRecorderOptions */
+/** @typedef {import("./session.js").CallRecorderEvents} CallRecorderEvents */
+/** @typedef {import("./session.js").CallOptions} CallOptions */
+/** @typedef {import("./protocol.js").Recording} Recording */
+/** @typedef {import("./protocol.js").Artifact} Artifact */
+/** @typedef {import("./protocol.js").CallEvent} CallEvent */
+/** @typedef {import("./protocol.js").Source} Source */
+/** @typedef {import("./uploader.js").Progress} Progress */
+/** @typedef {import("./feed.js").Feed} Feed */

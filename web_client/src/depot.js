@@ -92,6 +92,12 @@ export class Depot extends Emitter {
     }
   }
 
+  /** A track whose depot has died, as the disk remembers it. @param {TrackRow} row as it was opened */
+  async restore(row) {
+    const stored = (await this.#outbox.tracks()).find((each) => nameOf(each) === nameOf(row));
+    await this.adopt(stored ?? row, false);
+  }
+
   /**
    * Hashes, keeps and sends a Blob. Never fails: what is lost is told.
    * @param {Which} which @param {ChunkFields} fields @param {string} mimeType @param {Blob} blob

@@ -46,7 +46,7 @@ import { frames } from "./socket.js";
  */
 /** @typedef {{ id?: string, type: string, timestamp?: string, sequence?: number, data: any }} CallEvent */
 /** @typedef {{ seg: number, seq: number, start: number, at: number, offset?: number, err?: number }} ChunkFields */
-/** @typedef {string | (() => string | Promise<string>)} Token */
+/** @typedef {string | ((refused?: string) => string | Promise<string>)} Token */
 /** @typedef {(refused?: string) => Promise<string>} TokenSource told which token the server did not take, if one */
 /** @typedef {{ timeoutMs?: number, signal?: AbortSignal, keepalive?: boolean }} CallOptions `keepalive`: it may outlive the page */
 
@@ -145,7 +145,7 @@ class Credentials {
     if (typeof token === "string") return token;
     // Three uploads that are refused at once ask for one new token, not for three.
     if (refused !== undefined && (await this.#current?.catch(() => null)) === refused) this.#current = null;
-    const asked = (this.#current ??= Promise.resolve().then(() => token()));
+    const asked = (this.#current ??= Promise.resolve().then(() => token(refused)));
     try {
       return await asked;
     } catch (cause) {

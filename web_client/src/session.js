@@ -12,6 +12,7 @@ import { Feed } from "./feed.js";
 import { Outbox } from "./outbox.js";
 import { LastWords, watchPage } from "./page.js";
 import { PRESETS, RUNGS, look, newLadder } from "./quality.js";
+import { RemoteDepot } from "./remote.js";
 import { Recovery } from "./recovery.js";
 import { Take } from "./take.js";
 
@@ -42,13 +43,14 @@ import { Take } from "./take.js";
  *   consent?: boolean | ((recordingId: string) => boolean | Promise<boolean>),
  *   preset?: import("./quality.js").Preset,
  *   adapt?: boolean,
+ *   worker?: boolean,
  *   maxParallel?: number,
  *   locks?: LockManager | null,
  * }} CallRecorderOptions
  * `follow`, the default: capture runs whenever the host records. Else it runs from `addTrack` to `end`, in `recordingId`
  * or in the recording that runs now. `participantId`: for whom, where the token is a service's. `consent`: whether this
  * person agrees, or who asks them; without it that is the page's business. `adapt`: fewer bits where the line does not
- * carry them; the default.
+ * carry them; the default. `worker: false`: all work is done on the page.
  */
 /**
  * @typedef {DepotEvents & {
@@ -106,8 +108,7 @@ export class CallRecorder extends Emitter {
     this.#options = options;
     this.#api = new Api(options);
     this.#clock = new Clock(this.#api, options.now);
-    const store = options.store === "memory" ? new Outbox({ indexedDB: null }) : (options.store ?? new Outbox());
-    this.#depot = new Depot(this.#api, store, { maxParallel: options.maxParallel });
+    this.#depot = depotFor(this.#api, options);
     this.#recovery = new Recovery(this.#depot, options.locks === undefined ? globalThis.navigator?.locks : options.locks);
     for (const name of DEPOT_EVENTS) this.#undo.push(this.#depot.on(name, (detail) => this.emit(name, /** @type {any} */ (detail))));
     this.#undo.push(
@@ -415,6 +416,14 @@ export class CallRecorder extends Emitter {
       this.#api.postChunk(recordingId, trackId, { bytes: blob, mimeType, digest, header }, { keepalive: true }).catch(() => {});
     }
   }
+}
+
+/** In a worker, where nothing was given that a worker could not have. @param {Api} api @param {CallRecorderOptions} options @returns {import("./depot.js").DepotLike} */
+function depotFor(api, { store, worker = true, fetch, token, maxParallel }) {
+  const memory = store === "memory";
+  const local = () => new Depot(api, store instanceof Outbox ? store : new Outbox(memory ? { indexedDB: null } : {}), { maxParallel });
+  if (!worker || fetch || store instanceof Outbox || !globalThis.Worker) return local();
+  return new RemoteDepot(api, { token: typeof token === "string" ? token : null, memory, maxParallel }, local);
 }
 
 /** @param {CallRecorderOptions} options */

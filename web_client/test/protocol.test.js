@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { explain } from "../src/explain.js";
 import { test } from "node:test";
 import { Api, CallreelError, chunkHeader, contentDigest, retryAfterMs } from "../src/protocol.js";
 
@@ -112,4 +113,14 @@ test("a request that hangs ends as a timeout that may be retried", async () => {
   const hanging = (_, init) => new Promise((_resolve, reject) => init?.signal?.addEventListener("abort", () => reject(new Error("aborted"))));
   const api = new Api({ endpoint: "https://rec.example", callId: "c", token: "t", fetch: hanging });
   await assert.rejects(api.putTrack("r", "t", { source: "camera", kind: "video" }, { timeoutMs: 5 }), { code: "timeout", retryable: true });
+});
+
+test("what a browser refuses is a sentence and a code", () => {
+  const codes = ["NotAllowedError", "NotFoundError", "NotReadableError", "OverconstrainedError", "QuotaExceededError", "Whatever"].map((name) => {
+    const told = explain(new DOMException("browser's words", name));
+    assert.ok(told instanceof CallreelError && told.message.length > 10);
+    return told.code;
+  });
+  assert.deepEqual(codes, ["permission_denied", "no_device", "device_busy", "impossible_constraints", "storage_full", "client"]);
+  assert.equal(explain("text").message, "text");
 });

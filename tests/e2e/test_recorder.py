@@ -1,0 +1,278 @@
+"""The browser library in real Chromium: what dies, breaks or changes under it, and what the server has afterwards."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from callreel.folder import DataFolder
+from callreel.tokens import make_token
+from tests.kit import eyes
+from tests.kit.browser import ADA, FLAGS, until
+from tests.kit.lab import killable, lab, open_lab
+from tests.stack import Stack, running
+
+_SLOW = os.environ.get("CALLREEL_SLOW") == "1"
+_KILLS = 50 if _SLOW else 2
+_TIMESLICE_MS = 2000
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    with playwright.chromium.launch(executable_path=chromium, args=list(FLAGS)) as browser:
+        yield browser
+
+
+class Call:
+    """One call of one person, recorded by the lab's page."""
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        self.stack = stack
+        self.name = name
+        self.url = f"{stack.url}/video-calls/{name}"
+        self.headers = stack.headers("host", name, "host")
+        self.token = stack.token("participant", name, "ada", "Ada")
+
+    def start(self) -> str:
+        return str(httpx.post(f"{self.url}/recording/start", headers=self.headers).json()["data"]["recordingId"])
+
+    def say(self, what: str) -> None:
+        httpx.post(f"{self.url}/recording/{what}", headers=self.headers).raise_for_status()
+
+    def recording(self, recording_id: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self.url}/recording/{recording_id}", headers=self.headers)
+        return dict(answer.json()["data"])
+
+    def finished(self, recording_id: str) -> dict[str, Any]:
+        self.say("stop")
+        until(lambda: self.recording(recording_id)["status"] in ("completed", "failed"), 120, "the film")
+        return self.recording(recording_id)
+
+    def stored(self, recording_id: str) -> dict[tuple[str, int, int], str]:
+        """(track, seg, seq) → SHA-256 of the chunk, as its object's name says."""
+        found = {}
+        for path in (self.stack.data / "recordings" / recording_id / "chunks").glob("*/*/*/*"):
+            seq, *_, digest = path.name.split(".")
+            found[path.parts[-3], int(path.parts[-2]), int(seq)] = digest
+        return found
+
+
+def record(page: Page, call: Call, options: str = "{}", sources: str = "camera,microphone") -> None:
+    """A recorder in the page, and its sources: `window.recorder`, `window.camera`, `window.microphone`."""
+    page.evaluate(
+        """([callId, token, options, sources]) => {
+          const { createRecorder, watch } = lab;
+          window.recorder = watch(createRecorder({ callId, token, WebSocket: null, ...eval(`(${options})`) }));
+          return Promise.all(sources.split(",").map(async (name) => {
+            window[name] = lab[name]();
+            window[`${name}Feed`] = await recorder.addTrack(window[name].track, { source: name, label: name });
+          }));
+        }""",
+        [call.name, call.token, options, sources],
+    )
+
+
+def logged(page: Page, name: str) -> list[dict[str, Any]]:
+    return list(page.evaluate("name => lab.named(name)", name))
+
+
+def hexed(digest: str) -> str:
+    """`sha-256=:…:` as the storage writes it."""
+    return base64.b64decode(digest.removeprefix("sha-256=:").removesuffix(":")).hex()
+
+
+def test_a_killed_browser_loses_what_was_not_yet_delivered_and_nothing_else(
+    playwright: Playwright, chromium: str, stack: Stack, tmp_path: Path
+) -> None:
+    for n in range(_KILLS):
+        call = Call(stack, f"killed-{n}")
+        recording_id = call.start()
+        with lab(stack.url) as way:
+            way.fault = lambda method, path, chunk: 503 if path.endswith("/chunks") and method == "POST" else None
+            with killable(playwright, chromium, tmp_path) as chrome:
+                page = open_lab(chrome.context, way.url)
+                record(page, call)
+                until(lambda: len(logged(page, "chunk")) >= 4, 60, "chunks on disk")  # noqa: B023  # called at once
+                time.sleep((0.3 + n * 0.7) % 2)  # anywhere between two Blobs
+                # A Blob may be on its way to the disk while we ask: what we are told of is there for certain.
+                kept, killed_ms = logged(page, "chunk"), time.time() * 1000
+                chrome.kill()
+            assert not call.stored(recording_id)
+            way.fault = lambda method, path, chunk: None
+            with killable(playwright, chromium, tmp_path) as chrome:
+                page = open_lab(chrome.context, way.url)
+                record(page, call, "{}", "microphone")
+                page.evaluate("recorder.recoverPending()")
+                page.evaluate("recorder.end({ drainTimeoutMs: 20000 })")
+        stored = call.stored(recording_id)
+        for chunk in kept:
+            assert stored[chunk["trackId"], chunk["seg"], chunk["seq"]] == hexed(chunk["digest"])
+        assert len({track for track, _, _ in stored}) == 2, "the microphone goes on as the same track"
+        for source in ("camera", "microphone"):
+            last = max(chunk["atMs"] for chunk in kept if chunk["trackId"].startswith(source))
+            assert killed_ms - last <= _TIMESLICE_MS + 1500, f"{source}: {killed_ms - last:.0f} ms are lost"
+        call.say("stop")
+
+
+def test_recording_goes_on_through_everything_that_a_network_does(browser: Browser, stack: Stack) -> None:
+    call = Call(stack, "rough")
+    secret = DataFolder(stack.data).secret({})
+    expired = make_token(secret, call="rough", role="participant", sub="ada", ttl_s=-5)
+    recording_id = call.start()
+    with lab(stack.url) as way:
+        context = browser.new_context()
+        page = open_lab(context, way.url)
+        tokens = f"(() => {{ let n = 0; return () => n++ ? '{call.token}' : '{expired}'; }})()"
+        record(page, call, f"{{ token: {tokens}, timesliceMs: 500 }}")
+        dice = random.Random(7)
+
+        def trouble(method: str, path: str, chunk: str) -> int | str | None:
+            if not path.endswith("/chunks") or method != "POST":
+                return None
+            if "/camera-" in path and "seq=3," in chunk:
+                return 413  # refused for good
+            return dice.choice((503, "cut", "mute", None, None, None))
+
+        way.fault = trouble
+        until(lambda: len(logged(page, "chunk")) >= 20, 60, "recording through it")
+        way.fault = lambda method, path, chunk: 502
+        before = len(logged(page, "chunk"))
+        until(lambda: len(logged(page, "chunk")) >= before + 8, 60, "recording without a server")
+        way.fault = trouble
+        page.evaluate("dispatchEvent(new Event('online'))")
+        result = page.evaluate("recorder.end({ drainTimeoutMs: 60000 })")
+        assert (result["drained"], result["pendingChunks"]) == (True, 0), result
+        kept = logged(page, "chunk")
+        segments = logged(page, "segment")
+        (gone,) = [entry for entry in logged(page, "refused") if "seq" in entry]
+        assert {fault for _, _, fault in way.faults} >= {413, 502, 503, "cut", "mute"}
+        context.close()
+    assert len(segments) == 2, "no recorder was ever stopped"
+    stored = call.stored(recording_id)
+    lost = (gone["trackId"], gone["seg"], gone["seq"])
+    expected = {(c["trackId"], c["seg"], c["seq"]): hexed(c["digest"]) for c in kept}
+    assert {key: digest for key, digest in expected.items() if key != lost} == stored
+    finished = call.finished(recording_id)
+    assert [(gap["trackId"], gap["chunks"]) for gap in finished["gaps"]] == [(lost[0], [[lost[2], lost[2]]])]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_for_a_minute_and_killed_misses_nothing(
+    browser: Browser, data_dir: Path, tmp_path: Path
+) -> None:
+    with running(data_dir, "--workers", "1") as first, lab(first.url) as way:
+        call = Call(first, "away")
+        recording_id = call.start()
+        context = browser.new_context()
+        page = open_lab(context, way.url)
+        record(page, call)
+        until(lambda: len(logged(page, "acknowledged")) >= 4, 30, "chunks")
+        first.process.kill()
+        first.wait(20)
+        time.sleep(60)
+        with running(data_dir, "--workers", "1") as second:
+            way.upstream = second.url
+            call.stack, call.url = second, f"{second.url}/video-calls/away"
+            result = page.evaluate("recorder.end({ drainTimeoutMs: 90000 })")
+            assert result["drained"], result
+            assert len(logged(page, "segment")) == 2
+            context.close()
+            finished = call.finished(recording_id)
+    assert finished["complete"] is True, finished["gaps"]
+
+
+def test_whatever_happens_to_a_source_the_film_shows_it(browser: Browser, stack: Stack, tmp_path: Path) -> None:
+    call = Call(stack, "changes")
+    recording_id = call.start()
+    with lab(stack.url) as way:
+        context = browser.new_context()
+        page = open_lab(context, way.url)
+        record(page, call, "{ timesliceMs: 1000 }")
+
+        def segments() -> list[dict[str, Any]]:
+            return [segment for segment in logged(page, "segment") if segment["source"] == "camera"]
+
+        until(lambda: len(logged(page, "chunk")) >= 4, 30, "chunks")
+        page.evaluate("camera.track.stop(); camera.track.dispatchEvent(new Event('ended'))")  # unplugged
+        until(lambda: any(e["error"]["code"] == "track_ended" for e in logged(page, "error")), 20, "that it is gone")
+        page.evaluate("window.second = lab.camera(); cameraFeed.replace(second.track)")  # another one
+        until(lambda: len(segments()) == 2, 20, "the other camera")
+        page.evaluate("Object.assign(second.canvas, { width: 180, height: 320 })")  # the phone is turned
+        time.sleep(2)
+        page.evaluate(
+            """async () => {
+              window.third = lab.camera(); // swapped while the first still runs
+              recorder.replace(second.track, third.track);
+              window.screen1 = lab.camera([0, 0, 96], 400, 300, 5);
+              window.screenFeed = await recorder.addTrack(screen1.track, { source: "screen" });
+              screen1.still();
+            }"""
+        )
+        time.sleep(2)
+        page.evaluate("screenFeed.stop()")
+        page.evaluate("microphone.track.enabled = false")
+        time.sleep(1)
+        page.evaluate("microphone.track.enabled = true; recorder.pause()")
+        time.sleep(1)
+        page.evaluate("recorder.resume()")
+        time.sleep(2)
+        other = context.new_page()  # and this one is hidden
+        other.bring_to_front()
+        time.sleep(2)
+        call.say("pause")
+        time.sleep(1)
+        call.say("resume")
+        page.bring_to_front()
+        time.sleep(2)
+        result = page.evaluate("recorder.end({ drainTimeoutMs: 30000 })")
+        assert result["drained"], result
+        assert [s["reason"] for s in segments()] == ["begun", "replaced", "replaced", "resumed", "resumed"]
+        context.close()
+    finished = call.finished(recording_id)
+    assert finished["complete"] is True, finished["gaps"]
+    tracks = {track["source"]: track for track in finished["participants"][0]["tracks"]}
+    assert tracks.keys() == {"camera", "microphone", "screen"}
+    assert tracks["camera"]["segments"] == 5
+    film = tmp_path / "film.mp4"
+    address = next(a["url"] for a in finished["artifacts"] if a["name"] == "composition.mp4")
+    film.write_bytes(httpx.get(httpx.URL(stack.url).join(address)).content)
+    sight = eyes.watch(film, {"Ada": ADA.rgb}).sights["Ada"]
+    duration_s = finished["durationMs"] / 1000
+    seen_s = sum(sight.visible()) / len(sight.state) * duration_s
+    # Away: before the page was there, between unplugging and the next camera, and one second of a pause.
+    assert seen_s >= duration_s - 5, f"seen for {seen_s:.1f} of {duration_s:.1f} s"
+
+
+@pytest.mark.parametrize("where", ["worker", "worker of another origin", "page"])
+def test_hashing_and_sending_happen_in_a_worker_where_there_can_be_one(
+    browser: Browser, stack: Stack, where: str
+) -> None:
+    call = Call(stack, f"in-a-{where.replace(' ', '-')}")
+    recording_id = call.start()
+    with lab(stack.url, library=stack.url if "origin" in where else "") as way:
+        if where == "page":
+            way.policy = "worker-src 'none'"
+        context = browser.new_context()
+        page = open_lab(context, way.url)
+        record(page, call, "{ timesliceMs: 500 }")
+        until(lambda: len(logged(page, "acknowledged")) >= 4, 40, "chunks at the server")
+        assert len(page.workers) == (0 if where == "page" else 1)
+        assert page.evaluate("recorder.end({ drainTimeoutMs: 30000 })")["drained"]
+        assert len(call.stored(recording_id)) == len(logged(page, "chunk"))
+        context.close()
+    call.say("stop")

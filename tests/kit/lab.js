@@ -1,0 +1,50 @@
+// What the browser tests work with: the library, and sources that are made here: a colour that moves, a tone that beeps.
+import * as callreel from "/client/callreel.js";
+
+const context = new AudioContext();
+
+/** A small picture of one colour with a thing that moves in it. Drawn by a timer: hidden pages draw too. */
+function camera(rgb = [96, 0, 0], width = 320, height = 180, fps = 15) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const pen = canvas.getContext("2d");
+  let n = 0;
+  const draw = () => {
+    pen.fillStyle = `rgb(${rgb.join()})`;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.fillStyle = "#ccc";
+    pen.fillRect((n++ * 4) % canvas.width, canvas.height - 12, 6, 6);
+  };
+  draw();
+  const timer = setInterval(draw, 1000 / fps);
+  const [track] = canvas.captureStream(fps).getVideoTracks();
+  return { track, canvas, still: () => clearInterval(timer) };
+}
+
+/** A beep of 0.3 s at every second. */
+function microphone(hz = 523) {
+  const out = context.createMediaStreamDestination();
+  const tone = new OscillatorNode(context, { frequency: hz });
+  const gain = new GainNode(context, { gain: 0 });
+  tone.connect(gain).connect(out);
+  for (let s = 0; s < 300; s++) {
+    gain.gain.setValueAtTime(0.5, context.currentTime + s);
+    gain.gain.setValueAtTime(0, context.currentTime + s + 0.3);
+  }
+  tone.start();
+  return { track: out.stream.getAudioTracks()[0], gain };
+}
+
+const log = [];
+const watch = (recorder) => {
+  const names = ["started", "stopped", "chunk", "acknowledged", "retry", "refused", "completed", "segment", "error", "degraded", "restored", "lost", "quality", "declined"];
+  for (const name of names) {
+    recorder.on(name, (detail) => {
+      const error = detail.error && { code: detail.error.code, message: detail.error.message };
+      log.push({ name, ...structuredClone({ ...detail, error: null }), ...(error && { error }) });
+    });
+  }
+  return recorder;
+};
+
+Object.assign(window, { lab: { ...callreel, camera, microphone, watch, log, named: (name) => log.filter((entry) => entry.name === name) } });
+document.title = "ready";
