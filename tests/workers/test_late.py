@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
 
 from callreel import journal, keys, repository
 from callreel.control import Control
@@ -20,15 +24,33 @@ CAPTURE = generate_call(seed=4, count=1, length_ms=9_000)
 OPTIONS = {"preset": "480p"}
 
 
-def late_of(folder: Path, redis_url: str) -> tuple[Made, str, list[Upload]]:
+@dataclass(frozen=True, slots=True)
+class Lacking:
     """A film without some chunks, its recording, and those chunks."""
-    uploads = plan_uploads(CAPTURE, 1_700_000_000_000)
-    late = [upload for upload in uploads if upload.chunk.seq in (1, 2, 3)]
+
+    folder: Path
+    made: Made
+    recording_id: str
+    late: list[Upload]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, index_server: str) -> Lacking:
+    folder = tmp_path_factory.mktemp("lacking") / "data"
+    folder.mkdir()
+    late = [upload for upload in plan_uploads(CAPTURE, 1_700_000_000_000) if upload.chunk.seq in (1, 2, 3)]
     assert len(late) >= 3
     recording_id = build_recording(folder, CAPTURE, options=OPTIONS, lose=[upload.place for upload in late])
-    made = make_film(folder, redis_url, recording_id)
+    made = make_film(folder, index_server, recording_id)
     assert not made.manifest["complete"]
-    return made, recording_id, late
+    return Lacking(folder, made, recording_id, late)
+
+
+@pytest.fixture
+def lacking(once: Lacking, tmp_path: Path) -> Lacking:
+    """The same for each test."""
+    shutil.copytree(once.folder, tmp_path / "data", copy_function=os.link)
+    return replace(once, folder=tmp_path / "data")
 
 
 def at_clock(folder: Path, redis_url: str, clock: ManualClock) -> Bench:
@@ -43,8 +65,8 @@ def wants_a_film(bench: Bench, recording_id: str) -> bool:
     return bool(bench.queue.redis.llen("rq:queue:render") > before)
 
 
-def test_a_burst_of_late_chunks_is_one_update(data_dir: Path, redis_url: str) -> None:
-    _, recording_id, late = late_of(data_dir, redis_url)
+def test_a_burst_of_late_chunks_is_one_update(lacking: Lacking, redis_url: str) -> None:
+    data_dir, recording_id, late = lacking.folder, lacking.recording_id, lacking.late
     storage = LocalStorage(data_dir, fsync=False)
     ended_ms = repository.load(storage, recording_id).ended_ms
     clock = ManualClock(ended_ms + 60_000)
@@ -62,8 +84,8 @@ def test_a_burst_of_late_chunks_is_one_update(data_dir: Path, redis_url: str) ->
     assert wants_a_film(bench, recording_id)
 
 
-def test_late_chunks_that_never_pause_are_taken_up_after_half_a_minute(data_dir: Path, redis_url: str) -> None:
-    _, recording_id, late = late_of(data_dir, redis_url)
+def test_late_chunks_that_never_pause_are_taken_up_after_half_a_minute(lacking: Lacking, redis_url: str) -> None:
+    data_dir, recording_id, late = lacking.folder, lacking.recording_id, lacking.late
     storage = LocalStorage(data_dir, fsync=False)
     began_ms = repository.load(storage, recording_id).ended_ms + 60_000
     clock = ManualClock(began_ms)
@@ -82,17 +104,33 @@ def test_late_chunks_that_never_pause_are_taken_up_after_half_a_minute(data_dir:
     assert asked == [False] * 29 + [True]
 
 
-def test_an_update_is_told_once(data_dir: Path, redis_url: str) -> None:
-    made, recording_id, late = late_of(data_dir, redis_url)
+def test_an_update_is_told_once(lacking: Lacking, redis_url: str) -> None:
+    data_dir, recording_id, late = lacking.folder, lacking.recording_id, lacking.late
     storage = LocalStorage(data_dir, fsync=False)
     for upload in late:  # received before it was finished, as far as their names tell: taken up at once
         put_upload(storage, recording_id, upload)
     updated = make_film(data_dir, redis_url, recording_id)
     assert updated.manifest["complete"]
-    assert updated.window_keys != made.window_keys
+    assert updated.window_keys != lacking.made.window_keys
     again = make_film(data_dir, redis_url, recording_id)
     assert again.encoded == []
     told = [event.type for event in fold_events(recording_id, journal.read(storage, recording_id))]
     assert told.count("recordingupdated") == 1
     bench = make_bench(settings_for(data_dir, redis_url))
     assert plan_now(bench, recording_id).digest == repository.load(storage, recording_id).build
+
+
+def test_nobody_waits_for_who_was_removed(lacking: Lacking, redis_url: str) -> None:
+    recording = repository.load(LocalStorage(lacking.folder, fsync=False), lacking.recording_id)
+    settings = settings_for(lacking.folder, redis_url)
+    silent = replace(
+        recording,
+        participants=tuple(
+            replace(p, tracks=tuple(replace(track, complete=False) for track in p.tracks))
+            for p in recording.participants
+        ),
+    )
+    assert silent.stopped_ms is not None
+    assert not advancing.is_drained(silent, settings, silent.stopped_ms)
+    removed = replace(silent, removed=frozenset(p.participant_id for p in silent.participants))
+    assert advancing.is_drained(removed, settings, silent.stopped_ms)
