@@ -41,6 +41,11 @@ def call_of(recording_id: str) -> str:
     return match[1]
 
 
+def started_ms(recording_id: str) -> int:
+    """When a recording was started, the server's clock, read from its id."""
+    return int(recording_id.rsplit("_", 1)[1])
+
+
 # ── storage ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def call_prefix(call_id: str) -> str:
     return f"calls/{call_id}/"

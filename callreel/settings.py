@@ -38,8 +38,10 @@ class Settings(BaseSettings):
         False, description="Webhooks may go to private addresses and over `http`. For receivers in your own network."
     )
     participants_watch: bool = Field(False, description="Participants may watch the files of their call's recordings.")
-    render: Literal["after-stop"] = Field(
-        "after-stop", description="When windows are rendered. `rolling` comes with a later version and is refused."
+    render: Literal["rolling", "after-stop"] = Field(
+        "rolling",
+        description="When windows are rendered: `rolling`, as soon as nobody can change them, so that the film is "
+        "ready seconds after stop; or `after-stop`, so that a call costs nothing while it runs.",
     )
     fsync: Literal["always", "never"] = Field("always", description="`never` trades power-loss safety for speed.")
     drain_s: float = Field(15, ge=0, le=3600, description="How long stop waits for tracks that are still uploading.")

@@ -59,8 +59,10 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def plan_windows(timeline: Timeline, scans: Scans, profile: Profile, layout: str, window_ms: int) -> list[Window]:
-    """All windows of the film, in order."""
+def plan_windows(
+    timeline: Timeline, scans: Scans, profile: Profile, layout: str, window_ms: int, first_k: int = 0
+) -> list[Window]:
+    """All windows of the film from `first_k` on, in order."""
     count = pictures(timeline.duration_us, profile.fps)
     per_window = window_ms * profile.fps // 1000
     slices = cut_slices(timeline, scans, profile, layout, count) if profile.has_pictures else []
@@ -70,6 +72,7 @@ def plan_windows(timeline: Timeline, scans: Scans, profile: Profile, layout: str
     return [
         plan_window(timeline, scans, profile, slices, gains, k, first, min(first + per_window, count))
         for k, first in enumerate(firsts)
+        if k >= first_k
     ]
 
 

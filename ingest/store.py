@@ -18,7 +18,7 @@ from callreel.failpoints import failpoint
 from callreel.model import Chunk
 from callreel.slots import Committed, Conflict, Reserved
 from callreel.sniff import may_be_media
-from callreel.states import Status
+from callreel.states import ACTIVE, Status
 from callreel.storage.local import copied
 
 from .bodies import Body
@@ -28,6 +28,8 @@ from .shell import Shell
 
 #: What is being finished waits for chunks; what is finished is brought up to date by whoever looks after late ones.
 _UNDER_WAY = {Status.STOPPING, Status.PROCESSING}
+#: What a window's encoder wants behind its end, and what a chunk is delivered behind its media.
+_BEHIND_MS = 200
 #: A reservation without an object is given up after this. Between the two lies one write to the disk: a process that
 #: needs longer for it is dead.
 _STALE_MS = 60_000
@@ -50,6 +52,7 @@ class ChunkStore:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._described: Remembered[tuple[str, str, int], bool] = Remembered()
+        self._windows: Remembered[tuple[str, str], int] = Remembered()  #: (recording, track) → windows it has passed
 
     def __call__(self, incoming: Incoming, body: Body) -> tuple[bool, Committed]:
         """Store a chunk; True if it was new. Raises whatever there is to refuse."""
@@ -76,7 +79,7 @@ class ChunkStore:
                 self._forget(incoming, reserved.chunk)
             raise
         failpoint("ack.committed")
-        if here.status in _UNDER_WAY:
+        if here.status in _UNDER_WAY or (here.status in ACTIVE and self._ends_window(incoming, reserved.chunk)):
             self._shell.hint(lambda: self._shell.jobs.advance(incoming.recording_id))
         return new, here
 
@@ -95,6 +98,21 @@ class ChunkStore:
             # Should that process come back, store its object and die, there are two: what was received first counts.
             first_ms = min(chunk.received_ms, conflict.reserved.received_ms - 1)
             return slots.reserve(recording_id, replace(chunk, received_ms=first_ms), incoming.participant_id)
+
+    def _ends_window(self, incoming: Incoming, chunk: Chunk) -> bool:
+        """Does the track pass the end of another window with this chunk? Told once by each process; a pause makes it
+        early, which costs a look."""
+        settings = self._shell.settings
+        if settings.render != "rolling":
+            return False
+        told = chunk.at_ms is not None and chunk.offset_ms is not None
+        at_ms = (chunk.at_ms or 0) + (chunk.offset_ms or 0) if told else chunk.received_ms
+        window = (at_ms - keys.started_ms(incoming.recording_id) - _BEHIND_MS) // settings.window_ms
+        track = (incoming.recording_id, incoming.track_id)
+        if window <= (self._windows.get(track) or 0):
+            return False
+        self._windows.put(track, window)
+        return True
 
     def _is_stored(self, key: str) -> bool:
         try:

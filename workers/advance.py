@@ -6,7 +6,7 @@ Idempotent and without memory: it may run any number of times, in any process, a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -22,9 +22,10 @@ from callreel.manifest import Build, Film
 from callreel.model import Recording
 from callreel.profiles import Profile
 from callreel.queue import Queue
+from callreel.rolling import due, settled_us
 from callreel.scans import Scans
 from callreel.settings import Settings
-from callreel.states import FINAL, Status
+from callreel.states import ACTIVE, FINAL, Status
 from callreel.storage import Storage
 from callreel.timeline import plan_timeline
 from callreel.windows import Window, plan_windows
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 #: After so long without another late chunk the result is brought up to date, and after so long in any case.
 _LATE_QUIET_MS, _LATE_MOST_MS = 5_000, 30_000
+#: States in which windows are made before anybody asks for the film.
+_ROLLING = ACTIVE | {Status.STOPPING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
         failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
+        if recording.status in _ROLLING and bench.settings.render == "rolling":
+            roll(bench, recording)
         return None
     build = plan(bench.storage, bench.settings, recording)
     if not build.has_media or (recording.status is Status.FAILED and not _newer(recording, build)):
@@ -92,32 +97,55 @@ def settle(bench: Bench, recording: Recording) -> None:
     bench.index.settled(recording.recording_id, came)
 
 
-def plan(storage: Storage, settings: Settings, recording: Recording) -> Build:
-    """The films of a recording as it now stands. Scans what is new; encodes nothing."""
+def roll(bench: Bench, recording: Recording) -> None:
+    """Ask for the windows of a running recording that nothing will change any more."""
+    settings, now_ms = bench.settings, bench.control.clock_ms()
+    rolled = bench.turns.rolled(recording.recording_id)
+    until_ms = now_ms if recording.stopped_ms is None else recording.stopped_ms
+    build = plan(bench.storage, settings, recording, until_ms=until_ms, first_k=rolled)
+    ready_us = settled_us(recording, build.scans, build.timeline, now_ms, int(settings.lateness_s * 1000))
+    found = [
+        w for film in build.films for w in due(film.windows, ready_us, settings.window_ms * film.profile.fps // 1000)
+    ]
+    missing = store_plans(bench.storage, build, found)
+    failpoint("advance.rolled")
+    bench.queue.render_all(recording.recording_id, missing)
+    # those before the first one that is missing are there: the next look begins behind them
+    waiting = [window.k for window in found if window.key in set(missing)]
+    bench.turns.set_rolled(recording.recording_id, min(waiting, default=max((w.k + 1 for w in found), default=rolled)))
+
+
+def plan(
+    storage: Storage, settings: Settings, recording: Recording, *, until_ms: int | None = None, first_k: int = 0
+) -> Build:
+    """The films of a recording as it now stands, from window `first_k` on. Scans what is new; encodes nothing."""
     scans: Scans = {
         place: runs
         for track in recording.tracks()
         for place, runs in scan_track(storage, recording.recording_id, track).items()
     }
-    timeline = plan_timeline(recording, scans)
+    timeline = plan_timeline(recording, scans, until_ms)
     options, planned, films = recording.options, dict[tuple[Profile, str], tuple[Window, ...]](), []
     for output in options.outputs or (outputs.DEFAULT,):
         profile, track_id = outputs.profile_of(options.preset, output), output.get("trackId", "")
         as_it_is = copied(recording, timeline, scans, output)
         if not as_it_is and (profile, track_id) not in planned:
             shown = alone(timeline, track_id) if track_id else timeline
-            planned[profile, track_id] = tuple(plan_windows(shown, scans, profile, options.layout, settings.window_ms))
-        windows = () if as_it_is else planned[profile, track_id]
-        films.append(Film(output=output, profile=profile, windows=windows, copied=as_it_is))
+            windows = plan_windows(shown, scans, profile, options.layout, settings.window_ms, first_k)
+            planned[profile, track_id] = tuple(windows)
+        of_film = () if as_it_is else planned[profile, track_id]
+        films.append(Film(output=output, profile=profile, windows=of_film, copied=as_it_is))
     return Build(recording=recording, scans=scans, timeline=timeline, films=tuple(films))
 
 
-def store_plans(storage: Storage, build: Build) -> list[str]:
-    """Put the plans of all windows that are not rendered yet where a renderer finds them; returns their keys."""
+def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None = None) -> list[str]:
+    """Put the plans of windows that are not rendered yet, of all if none are named, where a renderer finds them;
+    returns their keys."""
     recording = build.recording
     prefix = keys.windows_prefix(recording.recording_id)
     there = {entry.key for entry in storage.list(prefix)}
-    missing = [w for w in build.windows if keys.window(recording.recording_id, w.key, w.form) not in there]
+    wanted = build.windows if windows is None else windows
+    missing = [w for w in wanted if keys.window(recording.recording_id, w.key, w.form) not in there]
     if missing:
         objects = _objects(storage, build)
         for window in missing:

@@ -46,6 +46,7 @@ _LITTER_S = 6 * 3600  #: no upload or render writes nothing to its file for so l
 
 #: A job that ends asks for the next step itself, so this only matters where one was lost: soon first, then rarely.
 _FIRST_AGAIN_MS, _LAST_AGAIN_MS = 2000, 15_000
+_LEAD_OUT_MS = 200  #: what the encoder wants behind a window, and a little
 
 _RENEW = """
 local holder = redis.call('GET', KEYS[1])
@@ -69,6 +70,9 @@ class Sweeper:
         default_factory=dict
     )  #: id → status, when asked, pause until again
     _rests_until_ms: dict[str, int] = field(default_factory=dict)  #: id → not looked after before; what cannot be read
+    _rolled: dict[str, int] = field(
+        default_factory=dict
+    )  #: id → windows that were asked for; pauses only make it early
     _noted: set[str] = field(default_factory=set)  #: slots of calls whose recording the index knows for certain
     _refreshed_s: float = -_REFRESH_S
     _recovered_s: float = 0.0
@@ -109,6 +113,7 @@ class Sweeper:
         owed.ask(owed.Owed(self.index.redis), self.settings, self.queue, now_ms())
         ids = {recording.recording_id for recording in found}
         self._asked = {each: asked for each, asked in self._asked.items() if each in ids}
+        self._rolled = {each: window for each, window in self._rolled.items() if each in ids}
         self._rests_until_ms = {each: until for each, until in self._rests_until_ms.items() if until > _steady_ms()}
 
     @property
@@ -161,6 +166,8 @@ class Sweeper:
                 stop_overlong(self._control, recording.recording_id)
                 failpoint("sweep.overlong")
                 self.queue.advance(recording.recording_id)
+            elif self.settings.render == "rolling":
+                self._roll(recording, at_ms)
             return
         ask = self.queue.delete if recording.status == Status.DELETING else self.queue.advance
         stopped_ago_ms = abs(at_ms - (recording.stopped_ms or 0))  # a clock may be set back, as in `is_drained`
@@ -175,6 +182,14 @@ class Sweeper:
             pause_ms = min(max(2 * pause_ms, least_ms), _LAST_AGAIN_MS)
             self._asked[recording.recording_id] = (recording.status, _steady_ms(), pause_ms)
             failpoint("sweep.asked")
+
+    def _roll(self, recording: OpenRecording, at_ms: int) -> None:
+        """Ask for a window once the time to wait for its media is over; uploads ask as soon as it is there."""
+        late_ms = int(self.settings.lateness_s * 1000) + _LEAD_OUT_MS
+        window = (at_ms - recording.started_ms - late_ms) // self.settings.window_ms
+        if recording.chunks and window > self._rolled.get(recording.recording_id, 0):
+            self._rolled[recording.recording_id] = window
+            self.queue.advance(recording.recording_id)
 
 
 def _steady_ms() -> int:

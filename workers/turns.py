@@ -38,6 +38,13 @@ class Turns:
             finally:
                 self._redis.delete(turn)
 
+    def rolled(self, recording_id: str) -> int:
+        """How many windows from the first on were there at the last look at a running recording."""
+        return int(self._redis.get(_key("rolled", recording_id)) or 0)
+
+    def set_rolled(self, recording_id: str, count: int) -> None:
+        self._redis.set(_key("rolled", recording_id), count, ex=_TRIES_S)
+
     @contextmanager
     def trying(self, job: str, *args: str) -> Iterator[int]:
         """How often this very work was begun and not ended, this time included. Counted at the beginning, for who is

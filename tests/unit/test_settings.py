@@ -20,7 +20,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults_are_those_of_the_contract() -> None:
     settings = load_settings()
     assert (settings.drain_s, settings.late_s, settings.lateness_s) == (15, 86400, 6)
-    assert (settings.fsync, settings.render, settings.participants_watch) == ("always", "after-stop", False)
+    assert (settings.fsync, settings.render, settings.participants_watch) == ("always", "rolling", False)
     assert settings.origins == []
 
 

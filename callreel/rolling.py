@@ -1,0 +1,58 @@
+"""How far a recording that still runs is settled: what lies before that instant can be rendered. Pure.
+
+A window may be made as soon as everybody's media has passed its end, or the time to wait for it is over. One that was
+made too early is made again, under another key; nothing is wrong meanwhile but the time spent.
+"""
+
+from __future__ import annotations
+
+from .clock import US_PER_MS, film_us, spans
+from .model import Recording, Track
+from .scans import Scans
+from .timeline import Timeline
+from .windows import LEAD_OUT_US, Window
+
+_FOREVER_US = 1 << 62  #: who said that all was sent is waited for no more
+
+
+def settled_us(recording: Recording, scans: Scans, timeline: Timeline, now_ms: int, lateness_ms: int) -> int:
+    """Recording time up to which everything is here that is waited for, `lateness_ms` at most."""
+    until_ms = now_ms if recording.stopped_ms is None else min(now_ms, recording.stopped_ms)
+    stretches = spans(recording, until_ms)
+
+    def film(at_ms: int) -> int:
+        return film_us((min(at_ms, until_ms) - recording.started_ms) * US_PER_MS, recording.started_ms, stretches)
+
+    overdue_us = film(now_ms - lateness_ms)
+    waited_for = [track for track in recording.tracks() if track.participant_id not in recording.removed]
+    reaches = [_reach_us(track, scans, timeline, now_ms - lateness_ms) for track in waited_for]
+    known = [film(track.announced_ms) if us is None else us for track, us in zip(waited_for, reaches, strict=True)]
+    return max(overdue_us, min([film(until_ms), *known]))
+
+
+def due(windows: tuple[Window, ...], settled: int, per_window: int) -> list[Window]:
+    """The windows that nothing will change any more: whole, and with what the encoder wants behind them."""
+    return [w for w in windows if w.plan["pictures"] == per_window and w.to_us + LEAD_OUT_US <= settled]
+
+
+def _reach_us(track: Track, scans: Scans, timeline: Timeline, patience_ms: int) -> int | None:
+    """Recording time up to which a track is here without a hole that may still be filled; None where nothing is.
+
+    A hole is given up when what lies behind it has been here since before `patience_ms`.
+    """
+    reach_us: int | None = None
+    for segment in track.segments:
+        received = {chunk.seq: chunk.received_ms for chunk in segment.chunks}
+        place = (track.participant_id, track.track_id, segment.seg)
+        for number, run in enumerate(scans.get(place, ())):
+            if run.first_seq and received[run.first_seq] > patience_ms:
+                return reach_us
+            # Of sound and pictures in one file the one that lags behind. A picture that stands is no proof: while its
+            # recorder only says that it ran, another one may be on its way.
+            ends = {
+                clip.kind: clip.line.placed_us((run.video if clip.kind == "video" else run.audio).to_us)
+                for clip in timeline.clips
+                if clip.place == place and clip.run == number
+            }
+            reach_us = max(reach_us or 0, min(ends.values(), default=0))
+    return _FOREVER_US if track.complete else reach_us

@@ -1,0 +1,114 @@
+"""Windows that are made while the call runs are those of the finished film, and none of them is made in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from callreel import keys
+from callreel.control import Control
+from callreel.storage.local import LocalStorage
+from tests.kit.build import (
+    STARTED_MS,
+    ManualClock,
+    NoObserver,
+    Upload,
+    build_recording,
+    by_track,
+    declared,
+    plan_uploads,
+    put_upload,
+)
+from tests.kit.call_generator import generate_call
+from tests.kit.capture import NAMES, Capture, load_named
+from tests.kit.line import plan_now, settings_for
+from workers import advance as advancing
+from workers.jobs import bench as make_bench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rolled:
+    """What was asked for while a call ran, and the windows of its film."""
+
+    early: dict[str, int]  #: key → ms since start at which its rendering could begin
+    final: list[str]
+    window_ms: int
+
+
+def roll(root: Path, redis_url: str, capture: Capture, late: Callable[[Sequence[Upload]], Sequence[Upload]]) -> Rolled:
+    """Upload a capture chunk by chunk and plan after each one, as if each had just come."""
+    everybody = {run.participant for run in capture.runs}
+    recording_id = build_recording(
+        root, capture, arrange=lambda uploads: (), silent=everybody, stop=False, options={"preset": "480p"}
+    )
+    clock = ManualClock(STARTED_MS)
+    settings = settings_for(root, redis_url)
+    bench = replace(make_bench(settings), control=Control(LocalStorage(root, fsync=False), NoObserver(), clock))
+    early: dict[str, int] = {}
+
+    def look() -> None:
+        advancing.advance(bench, recording_id)
+        prefix = keys.window_plan(recording_id, "").removesuffix(".json")
+        for entry in bench.storage.list(prefix):
+            early.setdefault(entry.key.removeprefix(prefix).removesuffix(".json"), clock.at_ms - STARTED_MS)
+
+    looked_ms = 0
+    for upload in late(plan_uploads(capture, STARTED_MS)):
+        clock.at_ms = max(clock.at_ms, upload.chunk.received_ms)
+        if clock.at_ms >= STARTED_MS + capture.length_ms:
+            break
+        put_upload(bench.storage, recording_id, upload)
+        if clock.at_ms - looked_ms >= 400:  # as often as a queue that coalesces would
+            looked_ms = clock.at_ms
+            look()
+    clock.at_ms = STARTED_MS + capture.length_ms
+    bench.control.stop("call")
+    for upload in late(plan_uploads(capture, STARTED_MS)):
+        put_upload(bench.storage, recording_id, upload)
+    for track_id, runs in by_track(capture).items():
+        bench.control.complete_track(recording_id, track_id, declared(runs), "stopped")
+    made = dict(early)
+    advancing.advance(bench, recording_id)
+    build = plan_now(bench, recording_id)
+    return Rolled(early=made, final=[window.key for window in build.windows], window_ms=settings.window_ms)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rolling_makes_the_windows_of_the_film_and_no_others(name: str, data_dir: Path, redis_url: str) -> None:
+    rolled = roll(data_dir, redis_url, load_named(name), late=tuple)
+    assert set(rolled.early) <= set(rolled.final)
+    # the last whole window may end too near to the stop to be made before it
+    assert [rolled.final.index(key) for key in rolled.early] == list(range(len(rolled.early)))
+    assert len(rolled.early) >= len(rolled.final) - 2
+    for key, at_ms in rolled.early.items():
+        end_ms = (rolled.final.index(key) + 1) * rolled.window_ms
+        print(f"{name}: window {rolled.final.index(key)} could be made {at_ms - end_ms} ms after its end")
+        assert 0 <= at_ms - end_ms <= 4_000
+
+
+def test_generated_calls_too(data_dir: Path, redis_url: str) -> None:
+    rolled = roll(data_dir, redis_url, generate_call(seed=11, count=4, length_ms=27_000), late=tuple)
+    assert set(rolled.early) <= set(rolled.final)
+    assert len(rolled.early) >= len(rolled.final) - 2
+
+
+def test_a_chunk_that_comes_too_late_costs_the_windows_that_name_it_and_no_others(
+    data_dir: Path, redis_url: str
+) -> None:
+    capture = generate_call(seed=11, count=2, length_ms=27_000)
+    victim = plan_uploads(capture, STARTED_MS)[0].place[:3]
+
+    def late(uploads: Sequence[Upload]) -> Sequence[Upload]:
+        kept = [upload for upload in uploads if upload.place != (*victim, 1)]
+        (slow,) = [upload for upload in uploads if upload.place == (*victim, 1)]
+        received_ms = slow.chunk.received_ms + 14_000
+        moved = replace(slow, chunk=replace(slow.chunk, received_ms=received_ms))
+        return sorted([*kept, moved], key=lambda upload: upload.chunk.received_ms)
+
+    rolled = roll(data_dir, redis_url, capture, late)
+    wasted = set(rolled.early) - set(rolled.final)
+    assert 1 <= len(wasted) <= 2, "the chunk lies in one window, or across the border of two"
+    assert len(set(rolled.early) & set(rolled.final)) >= len(rolled.final) - 4
