@@ -108,7 +108,6 @@ def roll(bench: Bench, recording: Recording) -> None:
         w for film in build.films for w in due(film.windows, ready_us, settings.window_ms * film.profile.fps // 1000)
     ]
     missing = store_plans(bench.storage, build, found)
-    failpoint("advance.rolled")
     bench.queue.render_all(recording.recording_id, missing)
     # those before the first one that is missing are there: the next look begins behind them
     waiting = [window.k for window in found if window.key in set(missing)]
