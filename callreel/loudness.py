@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 from .levels import STEP_US
-from .voices import Floats, Place, Voice, lufs
+from .voices import FLOOR_STEPS, Floats, Place, Voice, lufs, voiced
 
 TARGET_LUFS = -16.0
 
@@ -44,12 +44,6 @@ _GATE_LU = 10
 _LOOK_BACK = 600  #: blocks with a voice
 _FEWEST = 5  #: blocks with a voice; fewer tell nothing
 _AFRESH = 16  #: windows
-
-#: A block is a voice where it is louder than this, and louder than the quietest tenth of the last half minute by that …
-_QUIETEST_LUFS, _ABOVE_FLOOR_LU = -50, 6
-_FLOOR = 300  #: steps
-#: … or so loud that it is meant to be heard, be it as steady as music.
-_LOUD_LUFS = -33
 
 #: From one window's gain to the next: behind what the window before mixes too, and slowly.
 _RAMP_BEHIND_US, _RAMP_US = 100_000, 1_000_000
@@ -99,16 +93,14 @@ class _Leveller:
 
     def hear(self, a: int, b: int) -> None:
         """Take in the blocks that end in the steps [a, b)."""
-        recent = self.power[max(0, b - _FLOOR) : b]
+        recent = self.power[max(0, b - FLOOR_STEPS) : b]
         recent = recent[~np.isnan(recent)]
         if not len(recent):
             return
         new = self.power[a:b]
         new = new[~np.isnan(new)]
-        loudness = lufs(new)
         floor = float(np.percentile(lufs(recent), 10))
-        voiced = (loudness > _QUIETEST_LUFS) & ((loudness > floor + _ABOVE_FLOOR_LU) | (loudness > _LOUD_LUFS))
-        self._heard = np.concatenate([self._heard, new[voiced]])[-_LOOK_BACK:]
+        self._heard = np.concatenate([self._heard, new[voiced(lufs(new), floor)]])[-_LOOK_BACK:]
 
     def decide(self, *, afresh: bool) -> int | None:
         if len(self._heard) < _FEWEST:

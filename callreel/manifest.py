@@ -17,7 +17,9 @@ from .model import Recording, Segment, Track
 from .outputs import Output, file_name
 from .profiles import Profile
 from .scans import Scans
+from .speakers import plan_speakers
 from .timeline import Timeline
+from .voices import voices
 from .windows import Window, canonical
 
 MANIFEST_VERSION = 1
@@ -71,6 +73,7 @@ def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequenc
     """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without."""
     recording, timeline = build.recording, build.timeline
     first = build.films[0]
+    spoken = plan_speakers(timeline, voices(timeline, build.scans)).spoken
     return {
         "version": MANIFEST_VERSION,
         "recordingId": recording.recording_id,
@@ -87,6 +90,8 @@ def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequenc
             {
                 "participantId": participant.participant_id,
                 "name": participant.name,
+                # when they spoke, by their own microphone: pairs of ms of recording time
+                "speech": [[a // US_PER_MS, b // US_PER_MS] for a, b in spoken[participant.participant_id]],
                 "tracks": [_track(build, track) for track in participant.tracks],
             }
             for participant in recording.participants

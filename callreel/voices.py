@@ -17,6 +17,12 @@ from .placement import Line
 from .scans import Scans
 from .timeline import Timeline
 
+#: It is a voice where it is louder than this, and louder than the quietest tenth of the last half minute by that …
+_QUIETEST_LUFS, _ABOVE_FLOOR_LU = -50, 6
+FLOOR_STEPS = 300
+#: … or so loud that it is meant to be heard, be it as steady as music.
+_LOUD_LUFS = -33
+
 Floats = NDArray[np.float64]
 Place = tuple[str, str, int]  #: participant, track, seg: one microphone, one recorder
 
@@ -59,3 +65,11 @@ def power_of(loudness: Levels16) -> Floats:
 def lufs(power: Floats | float) -> Floats:
     """The loudness of mean squares, LUFS; not less than −130."""
     return -0.691 + 10 * np.log10(np.maximum(power, 1e-13))
+
+
+def voiced(loudness: Floats, floor: Floats | float) -> NDArray[np.bool_]:
+    """Where it is a voice, and neither silence nor a room; LUFS."""
+    found: NDArray[np.bool_] = (loudness > _QUIETEST_LUFS) & (
+        (loudness > floor + _ABOVE_FLOOR_LU) | (loudness > _LOUD_LUFS)
+    )
+    return found

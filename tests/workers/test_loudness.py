@@ -40,7 +40,11 @@ def test_films_are_as_loud_as_they_should_be(name: str, data_dir: Path, redis_ur
     }
     outputs = [{"name": "sound", "container": "m4a"}]
     recording_id = build_recording(data_dir, sound_call(files, LENGTH_S * 1000), options={"outputs": outputs})
-    found = measured(make_film(data_dir, redis_url, recording_id).film)
+    made = make_film(data_dir, redis_url, recording_id)
+    found = measured(made.film)
     print(f"{name}: {found.integrated_lufs:.1f} LUFS, {found.true_peak_dbtp:.1f} dBTP")
     assert abs(found.integrated_lufs - TARGET_LUFS) <= MUST_LU
     assert found.true_peak_dbtp <= MUST_DBTP
+    for (turns, _), person in zip(CALLS[name], made.manifest["participants"], strict=True):
+        said_ms = sum(b - a for a, b in turns) * 1000
+        assert 0.7 * said_ms < sum(b - a for a, b in person["speech"]) < 1.3 * said_ms, person["participantId"]

@@ -1,0 +1,151 @@
+"""Who speaks? Decided step by step from levels, and from nothing that comes later. Pure.
+
+Somebody speaks where their microphone is louder than its room, and is not merely hearing somebody else. The same voice
+on two microphones has the same shape of loudness, a little later and lower on the one that it does not belong to; two
+people who speak at once have not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .levels import FINE, STEP_US
+from .timeline import Timeline
+from .voices import FLOOR_STEPS, Floats, Place, Voice, lufs, voiced
+
+_SMOOTH = 3  #: steps whose mean says whether somebody speaks …
+_HANG = 3  #: … and so many more until they have ended: between words nobody stops
+#: Shapes are compared over so many fine steps, one microphone up to so many behind the other: 60 ms are 20 m of air, or
+#: what two clocks are apart.
+_SHAPE, _LAG = 50, 3
+_ALIKE = 0.8  #: correlation of loudness in dB; two people who speak at once stay below it
+_LOWER_DB = 1.0
+_SILENCE_LUFS = -60.0  #: what is quieter has no shape
+
+_SHORTEST, _PAUSE = 3, 5  #: steps; what is shorter is no speech, and no end of it
+#: The active speaker stays for this long at least, and until somebody is louder by that.
+_HOLD, _HYSTERESIS_DB = 15, 3.0
+_LOUDNESS = 5  #: steps whose mean is compared
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speakers:
+    """Who spoke when, in recording time (µs)."""
+
+    people: tuple[str, ...]  #: participants in the order in which they came
+    spoken: Mapping[str, Sequence[tuple[int, int]]]
+    turns: Sequence[tuple[int, str]]  #: from when on somebody is the active speaker; what is said behind changes none
+
+    def ranks(self, at_us: int) -> tuple[str, ...]:
+        """Everybody, the active speaker first, then who was it last; then those who never were, as they came."""
+        latest = dict.fromkeys(person for from_us, person in reversed(self.turns) if from_us <= at_us)
+        return tuple(latest | dict.fromkeys(self.people))
+
+
+def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers:
+    """Who speaks when; sound that is shared with a screen is nobody's voice."""
+    shared = {
+        (track.participant_id, track.track_id)
+        for participant in timeline.participants
+        for track in participant.tracks
+        if track.source == "screen"
+    }
+    people = tuple(participant.participant_id for participant in timeline.participants)
+    count = -(-timeline.duration_us // STEP_US)
+    power = {person: np.zeros(count) for person in people}
+    fine = {person: np.zeros(count * FINE) for person in people}
+    for place, voice in voices.items():
+        if place[:2] not in shared:
+            power[place[0]] += np.nan_to_num(voice.power)
+            fine[place[0]] += np.nan_to_num(voice.fine)
+    active = {person: _active(power[person]) for person in people}
+    shapes = {person: np.maximum(lufs(fine[person]), _SILENCE_LUFS) for person in people if active[person].any()}
+    for a, b in combinations(shapes, 2):
+        only_heard = _only_heard(shapes[a], shapes[b])
+        active[a], active[b] = active[a] & ~only_heard[0], active[b] & ~only_heard[1]
+    return Speakers(
+        people=people,
+        spoken={person: [(a * STEP_US, b * STEP_US) for a, b in _spans(active[person])] for person in people},
+        turns=[
+            (n * STEP_US, people[who]) for n, who in _turns([power[p] for p in people], [active[p] for p in people])
+        ],
+    )
+
+
+def _trailing(values: Floats, count: int) -> Floats:
+    """The mean of each value and those before it, so many in all."""
+    sums = np.cumsum(np.concatenate([np.zeros(count), values]))
+    found: Floats = (sums[count:] - sums[:-count]) / count
+    return found
+
+
+def _active(power: Floats) -> Bools:
+    if not len(power):
+        return np.zeros(0, bool)
+    loudness = lufs(_trailing(power, _SMOOTH))
+    # the room, looked at once a second; before the recording began there was silence, which is no room
+    padded = np.concatenate([np.full(FLOOR_STEPS - 1, np.nan), np.where(power > 0, lufs(power), np.nan)])
+    seen = np.lib.stride_tricks.sliding_window_view(padded, FLOOR_STEPS)[::10]
+    known = ~np.isnan(seen).all(axis=1)
+    floor = np.full(len(seen), -np.inf)
+    floor[known] = np.nanpercentile(seen[known], 10, axis=1)
+    now = voiced(loudness, np.repeat(floor, 10)[: len(power)])
+    lately = np.lib.stride_tricks.sliding_window_view(np.pad(now, (_HANG, 0)), _HANG + 1)
+    found: Bools = np.asarray(lately.any(axis=1))
+    return found
+
+
+def _only_heard(a: Floats, b: Floats) -> tuple[Bools, Bools]:
+    """In which steps a merely hears b, and b merely a."""
+    count = len(a) // FINE
+    best = np.full(count, -1.0)
+    for lag in range(-_LAG, _LAG + 1):
+        later = np.roll(b, lag) if lag >= 0 else np.roll(a, -lag)
+        later[: abs(lag)] = _SILENCE_LUFS
+        x, y = (a, later) if lag >= 0 else (later, b)
+        mean_x, mean_y = _trailing(x, _SHAPE), _trailing(y, _SHAPE)
+        both = _trailing(x * y, _SHAPE) - mean_x * mean_y
+        own = (_trailing(x * x, _SHAPE) - mean_x**2) * (_trailing(y * y, _SHAPE) - mean_y**2)
+        # half a dB of swing is what quantising leaves of silence
+        alike = both / np.sqrt(np.maximum(own, 0.25))
+        best = np.maximum(best, alike[FINE - 1 :: FINE])
+    louder = lufs(_trailing(10 ** (a / 10), _SHAPE)) - lufs(_trailing(10 ** (b / 10), _SHAPE))
+    louder = louder[FINE - 1 :: FINE]
+    return (best > _ALIKE) & (louder < -_LOWER_DB), (best > _ALIKE) & (louder > _LOWER_DB)
+
+
+def _spans(active: Bools) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(np.int8)))
+    found: list[tuple[int, int]] = []
+    for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if found and a - found[-1][1] <= _PAUSE:
+            found[-1] = (found[-1][0], b)
+        else:
+            found.append((a, b))
+    return [(a, b) for a, b in found if b - a > _SHORTEST + _HANG]
+
+
+def _turns(power: Sequence[Floats], active: Sequence[Bools]) -> list[tuple[int, int]]:
+    """(step, who) wherever the active speaker changes."""
+    if not power:
+        return []
+    loudness = np.array(
+        [np.where(on, lufs(_trailing(p, _LOUDNESS)), -np.inf) for p, on in zip(power, active, strict=True)]
+    )
+    found: list[tuple[int, int]] = []
+    loudest = loudness.argmax(axis=0)
+    for n in np.flatnonzero(loudness.max(axis=0) > -np.inf).tolist():
+        who = int(loudest[n])
+        if found:
+            since, speaker = found[-1]
+            if who == speaker or n - since < _HOLD or loudness[who, n] <= loudness[speaker, n] + _HYSTERESIS_DB:
+                continue
+        found.append((n, who))
+    return found
