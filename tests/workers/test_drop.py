@@ -86,10 +86,3 @@ def test_what_lies_in_a_pause_is_dropped_and_every_key_stays(data_dir: Path, red
     for window in plan_now(bench, recording_id).windows:
         for item in (*window.plan["video"], *window.plan["audio"]):
             assert not {chunk.sha256 for chunk in gone.values()} & set(item["chunks"])
-
-
-def test_without_a_pause_nothing_is_dropped(data_dir: Path, redis_url: str) -> None:
-    recording_id = build_recording(data_dir, generate_call(4, count=1, length_ms=3_600), options={"preset": "480p"})
-    make_film(data_dir, redis_url, recording_id)
-    bench = make_bench(settings_for(data_dir, redis_url))
-    assert drop_paused(bench, plan_now(bench, recording_id)) == 0
