@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from callreel import journal, keys
-from callreel.control import check_options
 from callreel.errors import (
     CallreelError,
     InvalidOption,
@@ -26,6 +25,7 @@ from callreel.errors import (
 )
 from callreel.events import fold_events
 from callreel.model import Recording
+from callreel.options import check_options
 from callreel.states import Status
 from tests.unit.domain import START_MS, World, artifact, completed, track_added, world_at
 
