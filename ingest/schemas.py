@@ -71,6 +71,7 @@ _OUTPUT_MEMBERS: Schema = {
     "fps": one_of(*FPS),
     "videoBitrateKbps": whole(1),
     "audioBitrateKbps": whole(1),
+    "trackId": ID,
 }
 
 COMPONENTS: dict[str, Schema] = {
