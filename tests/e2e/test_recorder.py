@@ -276,3 +276,72 @@ def test_hashing_and_sending_happen_in_a_worker_where_there_can_be_one(
         assert len(call.stored(recording_id)) == len(logged(page, "chunk"))
         context.close()
     call.say("stop")
+
+
+@pytest.mark.parametrize("chunks", [150, pytest.param(1800, marks=pytest.mark.slow)])
+def test_an_hour_leaves_memory_flat_and_the_page_free(browser: Browser, stack: Stack, chunks: int) -> None:
+    """Accelerated: two sources, forty Blobs a second each, as many as in an hour; to a real server."""
+    call = Call(stack, f"hour-{chunks}")
+    recording_id = call.start()
+    with lab(stack.url) as way:
+        context = browser.new_context()
+        page = open_lab(context, way.url)
+        page.evaluate(_FAST_RECORDER)
+        record(page, call, "{ MediaRecorder: FastRecorder, adapt: false, health: false }")
+        tools = context.new_cdp_session(page)
+        tools.send("Performance.enable")
+
+        def delivered(count: int) -> tuple[float, float]:
+            """After so many Blobs of each source: heap in MB, main thread's time in ms."""
+            page.evaluate("n => FastRecorder.deliver(n)", count)
+            until(lambda: page.evaluate("recorder.progress.pendingChunks") == 0, 240, "all of it at the server")
+            tools.send("HeapProfiler.collectGarbage")
+            metrics = {m["name"]: m["value"] for m in tools.send("Performance.getMetrics")["metrics"]}
+            return tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6, metrics["TaskDuration"] * 1000
+
+        page.evaluate("camera.still()")
+        delivered(20)
+        heap_mb, busy_ms = delivered(20)
+        heap_then_mb, busy_then_ms = delivered(chunks)
+        each_ms = (busy_then_ms - busy_ms) / (2 * chunks)
+        grown_mb = heap_then_mb - heap_mb
+        assert len(call.stored(recording_id)) == 2 * (chunks + 40)
+        context.close()
+    print(f"{2 * chunks} chunks: {grown_mb:+.1f} MB of heap, {each_ms:.2f} ms of the main thread each")
+    httpx.delete(f"{call.url}/recording/{recording_id}", headers=call.headers).raise_for_status()
+    assert grown_mb <= 20
+    assert each_ms <= 2
+
+
+_FAST_RECORDER = """
+window.FastRecorder = class FastRecorder extends EventTarget {
+  static all = [];
+  static isTypeSupported = () => true;
+  /** So many Blobs of each; resolves when the last one was delivered. */
+  static async deliver(count) {
+    for (let i = 0; i < count; i++) {
+      for (const recorder of this.all) recorder.give();
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  }
+  state = "inactive";
+  constructor(stream, { mimeType }) {
+    super();
+    this.mimeType = mimeType;
+    this.bytes = new Uint8Array(mimeType.startsWith("audio") ? 16_000 : 60_000);
+    this.bytes.set([0x1a, 0x45, 0xdf, 0xa3]);
+    FastRecorder.all.push(this);
+  }
+  start() { this.state = "recording"; }
+  requestData() {}
+  give() {
+    this.bytes[5] = Math.random() * 256;
+    this.dispatchEvent(Object.assign(new Event("dataavailable"), { data: new Blob([this.bytes]) }));
+  }
+  stop() {
+    this.state = "inactive";
+    queueMicrotask(() => this.dispatchEvent(new Event("stop")));
+  }
+};
+null;
+"""

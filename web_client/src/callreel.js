@@ -9,9 +9,9 @@ export { Outbox } from "./outbox.js";
 export { MIME_TYPES } from "./recorder.js";
 export { PRESETS } from "./quality.js";
 
-/** @typedef {import("./session.js").CallRecorderOptions} CallRecorderOptions */
-/** @typedef {import("./session.js").CallRecorderEvents} CallRecorderEvents */
-/** @typedef {import("./session.js").CallOptions} CallOptions */
+/** @typedef {import("./options.js").CallRecorderOptions} CallRecorderOptions */
+/** @typedef {import("./options.js").CallRecorderEvents} CallRecorderEvents */
+/** @typedef {import("./options.js").CallOptions} CallOptions */
 /** @typedef {import("./protocol.js").Recording} Recording */
 /** @typedef {import("./protocol.js").Artifact} Artifact */
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */

@@ -7,7 +7,7 @@ import { follow } from "./events.js";
 
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */
 /** @typedef {import("./protocol.js").Recording} Recording */
-/** @typedef {import("./session.js").CallOptions} CallOptions */
+/** @typedef {import("./options.js").CallOptions} CallOptions */
 
 /** What a host may do. */
 export class CallControl {

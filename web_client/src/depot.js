@@ -136,8 +136,12 @@ export class Depot extends Emitter {
   async tell(which, fact) {
     const lane = this.#lanes.get(nameOf(which));
     if (!lane || lane.closed) return;
-    // How it is now is what counts: a night without network must not pile up.
-    if (fact.type === "health") lane.track.facts = lane.track.facts.filter(({ type }) => type !== "health");
+    if (fact.type === "health") {
+      // How it is now is what counts: a night without network must not pile up.
+      lane.track.facts = lane.track.facts.filter(({ type }) => type !== "health");
+      const oldestMs = lane.queue.reduce((oldest, { atMs }) => Math.min(oldest, atMs), fact.atMs);
+      fact = { ...fact, data: { ...fact.data, pendingBytes: lane.pendingBytes, pendingMs: Math.round(fact.atMs - oldestMs) } };
+    }
     lane.track.facts.push(fact);
     this.#uploader.told();
     await this.#outbox.putTrack(lane.track);

@@ -3,7 +3,11 @@
  * The one rule: nothing else in this library calls `fetch`, or opens a WebSocket.
  */
 
+import { Credentials } from "./credentials.js";
+import { CallreelError } from "./errors.js";
 import { frames } from "./socket.js";
+
+export { CallreelError };
 
 /** @typedef {"camera" | "microphone" | "screen" | "other"} Source */
 /** @typedef {"audio" | "video" | "av"} Kind */
@@ -46,8 +50,8 @@ import { frames } from "./socket.js";
  */
 /** @typedef {{ id?: string, type: string, timestamp?: string, sequence?: number, data: any }} CallEvent */
 /** @typedef {{ seg: number, seq: number, start: number, at: number, offset?: number, err?: number }} ChunkFields */
-/** @typedef {string | ((refused?: string) => string | Promise<string>)} Token */
-/** @typedef {(refused?: string) => Promise<string>} TokenSource told which token the server did not take, if one */
+/** @typedef {import("./credentials.js").Token} Token */
+/** @typedef {import("./credentials.js").TokenSource} TokenSource */
 /** @typedef {{ timeoutMs?: number, signal?: AbortSignal, keepalive?: boolean }} CallOptions `keepalive`: it may outlive the page */
 
 /** Small JSON answers come in milliseconds; a request that is silent this long is lost. */
@@ -56,26 +60,6 @@ const CONTROL_TIMEOUT_MS = 15_000;
 export const SILENT_MS = 35_000;
 /** The first frame of an event socket comes at once. Without it, what lies between does not know WebSockets. */
 const FIRST_FRAME_MS = 8_000;
-
-/** A refusal, or that no answer came. `retryable` tells whether the same request may succeed later. */
-export class CallreelError extends Error {
-  /**
-   * @param {string} code stable, as in the contract; `network`, `timeout`, `aborted`, `token` are the client's own
-   * @param {string} message
-   * @param {{ status?: number, retryable?: boolean, retryAfterMs?: number, fromServer?: boolean, cause?: unknown, problem?: Record<string, any> }} [about]
-   */
-  constructor(code, message, about = {}) {
-    super(message, { cause: about.cause });
-    this.name = "CallreelError";
-    this.code = code;
-    this.status = about.status ?? 0;
-    this.retryable = about.retryable ?? false;
-    this.retryAfterMs = about.retryAfterMs ?? 0;
-    /** Callreel itself said so, not something between it and this browser. */
-    this.fromServer = about.fromServer ?? false;
-    this.problem = about.problem ?? {};
-  }
-}
 
 /**
  * A dictionary of integers as RFC 9651 writes it: `seg=0, seq=17, start=1732259000123`.
@@ -119,40 +103,6 @@ export function retryAfterMs(value, nowMs = Date.now()) {
 /** Random and valid as an id of the contract. */
 export function randomId(bytes = 6) {
   return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
-}
-
-/** A bearer token that can be asked for again, where a function was given. */
-class Credentials {
-  /** @type {Token} */ #token;
-  /** @type {Promise<string> | null} */ #current = null;
-
-  /** @param {Token} token */
-  constructor(token) {
-    this.#token = token;
-  }
-
-  get renewable() {
-    return typeof this.#token === "function";
-  }
-
-  forget() {
-    this.#current = null;
-  }
-
-  /** @type {TokenSource} */
-  async get(refused) {
-    const token = this.#token;
-    if (typeof token === "string") return token;
-    // Three uploads that are refused at once ask for one new token, not for three.
-    if (refused !== undefined && (await this.#current?.catch(() => null)) === refused) this.#current = null;
-    const asked = (this.#current ??= Promise.resolve().then(() => token(refused)));
-    try {
-      return await asked;
-    } catch (cause) {
-      if (this.#current === asked) this.#current = null;
-      throw new CallreelError("token", "The page gave no token.", { retryable: true, cause });
-    }
-  }
 }
 
 /** One call on one server. */

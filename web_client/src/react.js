@@ -7,7 +7,7 @@ import { useEffect, useRef, useState } from "react";
 import { createRecorder } from "./session.js";
 
 /** @typedef {import("./session.js").CallRecorder} CallRecorder */
-/** @typedef {import("./session.js").CallRecorderOptions} CallRecorderOptions */
+/** @typedef {import("./options.js").CallRecorderOptions} CallRecorderOptions */
 /** @typedef {import("./uploader.js").Progress} Progress */
 /** @typedef {{ track: MediaStreamTrack | null | undefined, source?: import("./protocol.js").Source, label?: string }} SourceTrack */
 /**

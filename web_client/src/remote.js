@@ -5,6 +5,7 @@
 
 import { Depot, DEPOT_EVENTS, nameOf } from "./depot.js";
 import { Emitter } from "./emitter.js";
+import { Outbox } from "./outbox.js";
 import { fromWire, toWire } from "./worker.js";
 
 /** @typedef {import("./depot.js").DepotEvents} DepotEvents */
@@ -151,6 +152,14 @@ export class RemoteDepot extends Emitter {
     this.#depot = depot;
     for (const [id, call] of this.#pending) this.#perform(id, call);
   }
+}
+
+/** In a worker, where nothing was given that a worker could not have. @param {Api} api @param {import("./options.js").CallRecorderOptions} options @returns {DepotLike} */
+export function openDepot(api, { store, worker = true, fetch, token, maxParallel }) {
+  const memory = store === "memory";
+  const local = () => new Depot(api, store instanceof Outbox ? store : new Outbox(memory ? { indexedDB: null } : {}), { maxParallel });
+  if (!worker || fetch || store instanceof Outbox || !globalThis.Worker) return local();
+  return new RemoteDepot(api, { token: typeof token === "string" ? token : null, memory, maxParallel }, local);
 }
 
 /** Bundlers look for exactly this line; a page of another origin needs the detour. */

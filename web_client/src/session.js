@@ -5,73 +5,26 @@
 
 import { Api, CallreelError, randomId } from "./protocol.js";
 import { Clock, now } from "./clock.js";
-import { Depot, DEPOT_EVENTS } from "./depot.js";
+import { DEPOT_EVENTS } from "./depot.js";
 import { Emitter } from "./emitter.js";
 import { follow } from "./events.js";
 import { Feed } from "./feed.js";
-import { Outbox } from "./outbox.js";
+import { HealthMonitor } from "./health.js";
 import { LastWords, watchPage } from "./page.js";
 import { PRESETS, RUNGS, look, newLadder } from "./quality.js";
-import { RemoteDepot } from "./remote.js";
+import { openDepot } from "./remote.js";
 import { Recovery } from "./recovery.js";
 import { Take } from "./take.js";
 
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */
 /** @typedef {import("./protocol.js").Recording} Recording */
 /** @typedef {import("./protocol.js").Source} Source */
-/** @typedef {import("./protocol.js").Token} Token */
-/** @typedef {import("./outbox.js").ChunkRow} ChunkRow */
 /** @typedef {import("./outbox.js").TrackRow} TrackRow */
-/** @typedef {import("./recorder.js").RecorderOptions} RecorderOptions */
 /** @typedef {import("./take.js").Home} Home */
 /** @typedef {import("./uploader.js").Progress} Progress */
-/** @typedef {import("./depot.js").DepotEvents} DepotEvents */
-/**
- * @typedef {object} CallOptions
- * @property {string} [endpoint] origin of the server; by default the page's own
- * @property {string} callId
- * @property {Token} token a function is asked again when the server no longer takes what it gave
- * @property {typeof globalThis.fetch} [fetch]
- * @property {typeof globalThis.WebSocket | null} [WebSocket] null: events come by `fetch` alone
- */
-/**
- * @typedef {CallOptions & RecorderOptions & {
- *   follow?: boolean,
- *   recordingId?: string,
- *   participantId?: string,
- *   store?: Outbox | "memory",
- *   consent?: boolean | ((recordingId: string) => boolean | Promise<boolean>),
- *   preset?: import("./quality.js").Preset,
- *   adapt?: boolean,
- *   worker?: boolean,
- *   maxParallel?: number,
- *   locks?: LockManager | null,
- * }} CallRecorderOptions
- * `follow`, the default: capture runs whenever the host records. Else it runs from `addTrack` to `end`, in `recordingId`
- * or in the recording that runs now. `participantId`: for whom, where the token is a service's. `consent`: whether this
- * person agrees, or who asks them; without it that is the page's business. `adapt`: fewer bits where the line does not
- * carry them; the default. `worker: false`: all work is done on the page.
- */
-/**
- * @typedef {DepotEvents & {
- *   started: { recordingId: string, startedAt: string | null },
- *   paused: { recordingId: string },
- *   resumed: { recordingId: string },
- *   stopped: { recordingId: string },
- *   drained: { recordingId: string },
- *   declined: { recordingId: string },
- *   chunk: ChunkRow,
- *   segment: { source: Source, seg: number, mimeType: string, reason: string },
- *   quality: { rung: number, videoBitsPerSecond: number },
- *   error: { error: unknown, source?: Source },
- *   event: CallEvent,
- *   connection: { online: boolean, error?: unknown },
- * }} CallRecorderEvents
- * `started`, `stopped`: capture has begun, has ended, uploads go on. `paused` by the host, also right behind `started`.
- * `drained`: the server has everything of this recording, or refused it. `declined`: this person does not agree. `chunk`:
- * recorded and kept. `segment`: a recorder was started, and why. `error`: a recorder failed; it goes on by itself where
- * anything can be done. `event`, `connection`: of the call, only with `follow`.
- */
+/** @typedef {import("./options.js").CallOptions} CallOptions */
+/** @typedef {import("./options.js").CallRecorderOptions} CallRecorderOptions */
+/** @typedef {import("./options.js").CallRecorderEvents} CallRecorderEvents */
 /** @typedef {{ drained: boolean } & Progress} EndResult */
 
 const RUNNING = ["recording", "paused"];
@@ -80,6 +33,10 @@ const USUAL_BITS = 2_500_000;
 /** What other windows of this browser left when they died is looked for now and then. */
 const SWEEP_MS = 60_000;
 const LOOK_MS = 5_000;
+const LISTEN_MS = 250;
+const HEALTH_MS = 10_000;
+/** Five minutes of one person. */
+const LITTLE_ROOM_BYTES = 100 * 1024 * 1024;
 
 /** @extends {Emitter<CallRecorderEvents>} */
 export class CallRecorder extends Emitter {
@@ -89,6 +46,8 @@ export class CallRecorder extends Emitter {
   #depot;
   #recovery;
   #lastWords = new LastWords();
+  #health = new HealthMonitor();
+  #onDisk = true;
   #ladder = newLadder();
   /** @type {Progress} */ #progress = { pendingChunks: 0, pendingBytes: 0, pendingMs: 0, sentChunks: 0, sentBytes: 0 };
   /** @type {Set<Feed>} */ #feeds = new Set();
@@ -108,11 +67,13 @@ export class CallRecorder extends Emitter {
     this.#options = options;
     this.#api = new Api(options);
     this.#clock = new Clock(this.#api, options.now);
-    this.#depot = depotFor(this.#api, options);
+    this.#depot = openDepot(this.#api, options);
     this.#recovery = new Recovery(this.#depot, options.locks === undefined ? globalThis.navigator?.locks : options.locks);
     for (const name of DEPOT_EVENTS) this.#undo.push(this.#depot.on(name, (detail) => this.emit(name, /** @type {any} */ (detail))));
     this.#undo.push(
       this.#depot.on("progress", (progress) => (this.#progress = progress)),
+      this.#depot.on("degraded", () => (this.#onDisk = false)),
+      this.#depot.on("restored", () => (this.#onDisk = true)),
       this.#depot.on("acknowledged", (chunk) => this.#lastWords.remove(chunk)),
       this.#clock.on("jump", () => this.#restart("clock")),
       watchPage({
@@ -126,6 +87,10 @@ export class CallRecorder extends Emitter {
       }),
     );
     this.#every(LOOK_MS, () => this.#adapt());
+    if (options.health !== false) {
+      this.#every(LISTEN_MS, () => this.#recordingId && this.#health.listen(this.#feeds));
+      this.#every(HEALTH_MS, () => void this.#tellHealth());
+    }
     if (globalThis.navigator?.locks) this.#every(SWEEP_MS, () => void this.recoverPending().catch(() => {}));
     this.#identified = this.#api.identity().then(
       (id) => void (this.#owner = options.participantId ?? id),
@@ -191,7 +156,7 @@ export class CallRecorder extends Emitter {
     for (const feed of this.#feeds) feed.resume();
   }
 
-  /** This person does not agree any more: nothing is captured of them in this recording, and nothing that was is shown. */
+  /** This person does not agree any more: nothing more is captured of them in this recording, and the server is told. */
   withdraw() {
     const recordingId = this.#recordingId;
     if (!recordingId) return;
@@ -215,8 +180,7 @@ export class CallRecorder extends Emitter {
     this.#following.abort();
     this.#halt(reason);
     this.#feeds.clear();
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
     const timeout = new Promise((resolve) => (timer = setTimeout(() => resolve(false), drainTimeoutMs)));
     const drained = await Promise.race([Promise.all(this.#finishing).then(() => true), timeout]);
     clearTimeout(timer);
@@ -231,6 +195,7 @@ export class CallRecorder extends Emitter {
     void this.#depot.close();
     this.#recovery.close();
     this.#clock.stop();
+    this.#health.close();
     for (const undo of this.#undo) undo();
   }
 
@@ -273,8 +238,7 @@ export class CallRecorder extends Emitter {
   /** @param {CallEvent} event */
   #react({ type, data, timestamp }) {
     if (type === "snapshot") {
-      /** @type {Recording | null} */
-      const recording = data;
+      const recording = /** @type {Recording | null} */ (data);
       if (recording && RUNNING.includes(recording.status)) {
         this.#begin(recording.recordingId, recording.startedAt, recording.status === "paused");
       } else this.#halt("stopped");
@@ -388,6 +352,18 @@ export class CallRecorder extends Emitter {
     return { which: { recordingId, trackId: row.trackId }, nextSeg: 0 };
   }
 
+  async #tellHealth() {
+    if (!this.#recordingId) return;
+    const freeBytes = await this.#health.measureDisk();
+    for (const feed of this.#feeds) {
+      if (!feed.take) continue;
+      const health = this.#health.look(feed, this.#onDisk);
+      const atRisk = !health.onDisk || health.frozen || health.clipping || (freeBytes ?? Infinity) < LITTLE_ROOM_BYTES;
+      feed.take.tell("health", { ...health });
+      this.emit("health", { source: feed.source, atRisk: atRisk === true, ...health });
+    }
+  }
+
   #bits() {
     const { preset, videoBitsPerSecond = preset && PRESETS[preset].video, audioBitsPerSecond = preset && PRESETS[preset].audio } = this.#options;
     const share = RUNGS[this.#ladder.rung] ?? 1;
@@ -416,14 +392,6 @@ export class CallRecorder extends Emitter {
       this.#api.postChunk(recordingId, trackId, { bytes: blob, mimeType, digest, header }, { keepalive: true }).catch(() => {});
     }
   }
-}
-
-/** In a worker, where nothing was given that a worker could not have. @param {Api} api @param {CallRecorderOptions} options @returns {import("./depot.js").DepotLike} */
-function depotFor(api, { store, worker = true, fetch, token, maxParallel }) {
-  const memory = store === "memory";
-  const local = () => new Depot(api, store instanceof Outbox ? store : new Outbox(memory ? { indexedDB: null } : {}), { maxParallel });
-  if (!worker || fetch || store instanceof Outbox || !globalThis.Worker) return local();
-  return new RemoteDepot(api, { token: typeof token === "string" ? token : null, memory, maxParallel }, local);
 }
 
 /** @param {CallRecorderOptions} options */

@@ -45,3 +45,43 @@ test("without a server there is no belief, and no failure", async () => {
   const clock = new Clock({ time: () => Promise.reject(new Error("offline")) });
   assert.equal(await clock.probe(), null);
 });
+
+test("a clock that stood still while the machine slept is noticed; a hand at the wall clock is not a jump", async () => {
+  let [monoMs, wallMs, serverMs] = [0, 0, 1_000];
+  const pass = (/** @type {number} */ ms) => ((monoMs += ms), (wallMs += ms), (serverMs += ms));
+  const api = {
+    time: async () => {
+      pass(5);
+      const serverTimeMs = serverMs;
+      pass(5);
+      return { serverTimeMs, receivedMs: monoMs };
+    },
+  };
+  const clock = new Clock(api, () => monoMs, () => wallMs);
+  /** @type {number[]} */ const jumps = [];
+  clock.on("jump", ({ byMs }) => jumps.push(byMs));
+  clock.start();
+  await until(() => clock.belief);
+  assert.equal(clock.belief?.offsetMs, 1_000);
+
+  wallMs += 3_600_000; // somebody set the time
+  pass(1_000);
+  clock.tick();
+  await settle();
+  assert.deepEqual(jumps, []);
+
+  wallMs += 60_000; // a minute of sleep, in which the monotonic clock stood still
+  serverMs += 60_000;
+  pass(1_000);
+  clock.tick();
+  await until(() => jumps.length);
+  assert.deepEqual(jumps, [60_000]);
+  assert.equal(clock.belief?.offsetMs, 61_000);
+  clock.stop();
+});
+
+const settle = () => new Promise((resolve) => setTimeout(resolve, 20));
+const until = async (/** @type {() => unknown} */ condition) => {
+  for (let i = 0; i < 500 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(condition(), String(condition));
+};
