@@ -205,7 +205,8 @@ def greeting(choices: Choices, port: int, secret: str) -> str:
     rq = shlex.quote(str(Path(sys.executable).with_name("rq")))
     env_file = shlex.quote(str(choices.folder.env_file))
     link = f"{choices.scheme}://{_address(shown, port)}/#call=demo&token={token}"
-    worker = f"(set -a; . {env_file}; exec {rq} {WORKER_COMMAND.removeprefix('rq ')})"
+    # Webhooks are left to the workers of this command: they alone know where those go and how they are signed.
+    worker = f"(set -a; . {env_file}; exec {rq} {WORKER_COMMAND.removeprefix('rq ')} render export)"
     lines = [
         f"callreel: ready on {choices.scheme}://{_address(choices.host, port)}",
         f"callreel: a demo call, one window per person: {link}",
