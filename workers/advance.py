@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 #: After so long without another late chunk the result is brought up to date, and after so long in any case.
 _LATE_QUIET_MS, _LATE_MOST_MS = 5_000, 30_000
 #: States in which windows are made before anybody asks for the film.
-_ROLLING = ACTIVE | {Status.STOPPING}
+ROLLING = ACTIVE | {Status.STOPPING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
         failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
-        if recording.status in _ROLLING and bench.settings.render == "rolling":
+        if recording.status in ROLLING and bench.settings.render == "rolling":
             roll(bench, recording)
         return None
     build = plan(bench.storage, bench.settings, recording)

@@ -32,7 +32,7 @@ class Due:
         self._tell(recording_id, len(missing), total)
 
     def done(self, recording_id: str, window_key: str) -> bool:
-        """A window is there; True if some were expected, and no other is any more."""
+        """A window is there; True if no other is expected any more."""
         key = _key(recording_id)
         with self._redis.pipeline() as pipe:
             pipe.srem(key, window_key)
@@ -41,7 +41,7 @@ class Due:
             _, left, total = pipe.execute()
         if total:
             self._tell(recording_id, int(left), int(total))
-        return total is not None and int(left) == 0
+        return int(left) == 0
 
     def _tell(self, recording_id: str, left: int, total: int) -> None:
         # joining and storing is the last twentieth

@@ -90,7 +90,8 @@ def render(recording_id: str, key: str) -> None:
     except _GONE:
         return
     failpoint("render.stored")
-    if tools.due.done(recording_id, key):
+    # while a recording runs none of its windows is the last one
+    if tools.due.done(recording_id, key) and tools.control.state(recording_id).status not in advancing.ROLLING:
         failpoint("render.last")
         tools.queue.join(recording_id)
 
