@@ -31,7 +31,10 @@ def place_packets(packets: Packets, first: int, end: int, from_us: int, to_us: i
     The packets are those from half a second before the window to a little behind it, as far as there are any.
     """
     pts = packets.pts_us[first:end]
-    lengths = packets.duration_us[first:end]
+    lengths = packets.duration_us[first:end].copy()
+    # AAC's 1024 samples are no whole number of µs; what stamps say of their length to the µs sums up without an error
+    steps = np.diff(pts)
+    lengths[:-1] = np.where(np.abs(steps - lengths[:-1]) <= 1, steps, lengths[:-1])
     played = np.concatenate(([0], np.cumsum(lengths)[:-1])) if len(pts) else lengths
     leads = pts - played
     pieces = _pieces(leads)

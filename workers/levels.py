@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import av
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from callreel import keys, levels
@@ -27,7 +28,9 @@ _PIECE_US = PIECE_STEPS * STEP_US
 #: Decoders need a running start, as in windows.
 _WARM_US = 100_000
 #: A packet whose stamp is this near to the end of the one before it follows it: stamps jitter, samples do not.
-_SEAM = _RATE_HZ * 40 // 1000
+_SEAM_MS = 40
+#: No browser records more; it bounds the memory that a piece takes.
+_FASTEST_HZ = 192_000
 
 _TIMEOUT_S = 60  #: a piece is measured within a second
 #: No piece decodes to more than this, whatever its packets claim.
@@ -72,23 +75,28 @@ def _measure_apart(run: RunScan, data: bytes, warm_us: int, piece: int) -> bytes
 
 def measure(run: RunScan, data: bytes, warm_us: int, piece: int) -> Levels:
     """The levels of one piece of a run; unknown where nothing decodes."""
-    heard = np.zeros((2, PIECE_STEPS * _STEP), np.float32)
-    there = np.zeros(heard.shape[1], bool)
+    rate, at, decoded = 0, 0, 0
+    heard, there = _empty(_RATE_HZ)
     try:
-        at, decoded = 0, 0
-        for pts_us, samples in sound.decode({"container": run.container, "warmUs": warm_us}, data, _RATE_HZ, 2):
-            stamped = (pts_us - piece * _PIECE_US) * _RATE_HZ // 1_000_000
-            at = stamped if not decoded or abs(stamped - at) > _SEAM else at
+        for pts_us, rate_hz, samples in sound.decode({"container": run.container, "warmUs": warm_us}, data, 2):
+            if not rate:
+                rate = rate_hz
+                heard, there = _empty(rate)
+            stamped = (pts_us - piece * _PIECE_US) * rate // 1_000_000
+            at = stamped if not decoded or abs(stamped - at) > rate * _SEAM_MS // 1000 else at
             a, b = max(0, at), min(at + samples.shape[1], heard.shape[1])
             if a < b:
                 heard[:, a:b] = samples[:, a - at : b - at]
                 there[a:b] = True
             at += samples.shape[1]
             decoded += samples.shape[1]
-            if decoded > _MOST:
+            if rate_hz != rate or decoded > 4 * heard.shape[1]:  # hostile, or too rare to care: unknown from here on
                 break
     except (av.FFmpegError, MediaUnreadable, ValueError):
         pass  # what was decoded until then counts; the window that is made of it says what is wrong
+    if rate not in (0, _RATE_HZ):
+        heard = np.ascontiguousarray(soxr.resample(heard.T, rate, _RATE_HZ).T)
+        there = there[np.arange(heard.shape[1]) * rate // _RATE_HZ]
     fine = loudness(heard)
     known = there.reshape(-1, _FINE).sum(axis=1) * 2 > _FINE
     peaks = np.abs(heard).reshape(2, -1, _STEP).max(axis=(0, 2))
@@ -99,6 +107,14 @@ def measure(run: RunScan, data: bytes, warm_us: int, piece: int) -> Levels:
         peak=_stored(2 * _db(peaks), whole),
         fine=_stored(-0.691 + _db(fine), known),
     )
+
+
+def _empty(rate_hz: int) -> tuple[sound.Samples, NDArray[np.bool_]]:
+    """A piece of silence at this rate, and that nothing of it is known."""
+    if not 0 < rate_hz <= _FASTEST_HZ:
+        raise MediaUnreadable(f"sound of {rate_hz} Hz")
+    count = PIECE_STEPS * rate_hz // 10
+    return np.zeros((2, count), np.float32), np.zeros(count, bool)
 
 
 def loudness(samples: sound.Samples) -> NDArray[np.float64]:

@@ -61,32 +61,26 @@ def mix(
     return total[:, margin:-margin], failed
 
 
-def decode(item: dict[str, Any], data: bytes, rate_hz: int, channels: int) -> Iterator[tuple[int, Samples]]:
-    """(pts in µs, samples at the film's rate) of every packet from the warm-up on."""
+def decode(item: dict[str, Any], data: bytes, channels: int) -> Iterator[tuple[int, int, Samples]]:
+    """(pts in µs, rate in Hz, samples) of every packet from the warm-up on."""
     with demux.opened(item["container"], data) as file:
         if not file.streams.audio:
             raise MediaUnreadable("there is no sound in it")
         stream = file.streams.audio[0]
         # Pre-skip is not skipped: media time is that of the packets, and Chromium's MP4 announces 80 ms it never wrote.
         stream.codec_context.flags2 |= Flags2.skip_manual
-        resampler: soxr.ResampleStream | None = None
         for packet in demux.packets(file, stream):
             pts_us = demux.pts_us(packet)
             if pts_us < item["warmUs"]:
                 continue
             try:
-                frames: list[object] = list(packet.decode())
-                parts = [_floats(frame, channels) for frame in frames if isinstance(frame, av.AudioFrame)]
+                found: list[object] = list(packet.decode())
+                frames = [frame for frame in found if isinstance(frame, av.AudioFrame)]
+                parts = [_floats(frame, channels) for frame in frames]
             except av.FFmpegError:  # one bad packet is a hole of 20 ms, not the end
                 continue
-            if not parts:
-                continue
-            samples = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-            if stream.codec_context.sample_rate != rate_hz:
-                if resampler is None:
-                    resampler = soxr.ResampleStream(stream.codec_context.sample_rate, rate_hz, channels, "float32")
-                samples = resampler.resample_chunk(np.ascontiguousarray(samples.T)).T
-            yield pts_us, samples
+            if parts:
+                yield pts_us, frames[0].sample_rate, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _floats(frame: av.AudioFrame, channels: int) -> Samples:
@@ -110,26 +104,51 @@ def _stretches(item: dict[str, Any], data: bytes, rate_hz: int, channels: int, m
     """Raises `MediaUnreadable` where more than `most` samples come out of it: a packet can claim to be hours long."""
     places = {int(pts_us): int(sample) for pts_us, sample in item["packets"]}
     parts: list[Samples] = []
-    knots: list[tuple[int, int]] = []
-    length, first = 0, bool(item["begins"])
-    for pts_us, samples in decode(item, data, rate_hz, channels):
-        most -= samples.shape[1]
+    knots: list[tuple[int, int]] = []  # as a stretch's, but at the source's rate
+    length, rate, first = 0, 0, bool(item["begins"])
+    for pts_us, source_hz, samples in decode(item, data, channels):
+        most -= samples.shape[1] * rate_hz // source_hz
         if most < 0:
             raise MediaUnreadable("more sound comes out of it than time has passed")
         place = places.get(pts_us)
         if place is None:
             continue
         if parts:
-            due = knots[-1][1] + parts[-1].shape[1]
-            if abs(place - due) > max(2, _SEAM * parts[-1].shape[1]):
-                yield Stretch(np.concatenate(parts, axis=1), [*knots, (length, due)], first, last=True)
+            lasts = parts[-1].shape[1] * rate_hz // rate
+            if source_hz != rate or abs(place - knots[-1][1] - lasts) > max(2, _SEAM * lasts):
+                yield _stretch(parts, knots, rate, rate_hz, first, last=True)
                 parts, knots, length, first = [], [], 0, True
+        rate = source_hz
         knots.append((length, place))
         parts.append(samples)
         length += samples.shape[1]
     if parts:
-        due = knots[-1][1] + parts[-1].shape[1]
-        yield Stretch(np.concatenate(parts, axis=1), [*knots, (length, due)], first, last=item["ends"])
+        yield _stretch(parts, knots, rate, rate_hz, first, last=item["ends"])
+
+
+def _stretch(
+    parts: list[Samples], knots: list[tuple[int, int]], source_hz: int, rate_hz: int, first: bool, *, last: bool
+) -> Stretch:
+    """Packets that follow each other, at the film's rate."""
+    data = np.concatenate(parts, axis=1)
+    if source_hz != rate_hz:
+        data = np.ascontiguousarray(soxr.resample(np.ascontiguousarray(data.T), source_hz, rate_hz).T)
+        knots = _even(knots, source_hz, rate_hz)
+    due = knots[-1][1] + data.shape[1] - knots[-1][0]
+    return Stretch(data, [*knots, (data.shape[1], due)], first, last)
+
+
+def _even(knots: list[tuple[int, int]], source_hz: int, rate_hz: int) -> list[tuple[int, int]]:
+    """Knots at another rate. Where packets are no whole number of samples long, both sides are rounded, and what only
+    that makes differ by a sample is one stretch: else each packet would have a pitch of its own."""
+    found: list[tuple[int, int]] = []
+    shift: int | None = None
+    for index, place in knots:
+        at = (index * rate_hz + source_hz // 2) // source_hz
+        if shift is None or abs(place - at - shift) > 1:
+            shift = place - at
+        found.append((at, at + shift))
+    return found
 
 
 def _add(total: Samples, stretch: Stretch, item: dict[str, Any], from_sample: int, rate_hz: int) -> None:
