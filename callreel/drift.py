@@ -44,9 +44,12 @@ _CLOCK_SIGMA = 60e-6
 _EDGE = 24
 #: Faster than this no device runs: what looks so is a broken measurement (USB sound is off by up to 500 ppm).
 _FASTEST = 1e-3
-#: Media that stands still while the clock runs: a paused recorder, or a machine that slept. Smaller ones slew away.
-_STEP_US = 500_000
-_AROUND = 4  #: deliveries on each side that must agree on it
+#: Media that stands still while the clock runs: a paused recorder, or a machine that slept. Less of it slews away.
+#: Browsers under load deliver up to a second late; what is taken for a step must be more than that.
+_STEP_US = 1_000_000
+_AROUND = 5  #: deliveries on each side that must agree on it
+#: Backwards only stamps that are wrong lead: media cannot be delivered before it was recorded.
+_BACK_US = 10_000_000
 #: Beliefs of a client that differ by more than their errors and this: its clock was set.
 _SET_US = 50_000
 _IMPLAUSIBLE_US = 250_000
@@ -176,10 +179,9 @@ def _steps(told: Deliveries) -> list[tuple[int, int]]:
 def _jump(before: Floats, after: Floats) -> float:
     """By how much the lower edge of delays moved, if they moved for good; else 0."""
     way = float(after.min() - before.min())
-    spread = float(before.max() - before.min())
-    # a jump down must lie below everything before it, for a late delivery before it is nothing unusual
-    far = way > 0 or float(after.max()) < float(before.min())
-    return way if abs(way) > max(_STEP_US, 2 * spread) and far else 0.0
+    if way > max(_STEP_US, 3 * float(before.max() - before.min())):
+        return way
+    return way if float(after.max()) < float(before.min()) - _BACK_US else 0.0
 
 
 def _corrections(told: Deliveries, delay_us: Floats) -> tuple[list[int], float]:

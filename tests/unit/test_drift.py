@@ -165,6 +165,13 @@ def test_media_that_stood_while_the_clock_ran_goes_on_where_the_clock_is(stood_m
     assert drift.placed_us(90_000_000) == pytest.approx(90_000_000 + stood_ms * 1000, abs=60_000)
 
 
+def test_deliveries_that_are_late_by_up_to_a_second_are_no_step() -> None:
+    """As from a browser under load: neither some that happen to be prompt, nor some that are late."""
+    for seed in range(40):
+        segment, run = Client(jitter_s=0.95, seed=seed).record(600)
+        assert len(measure(segment, [run]).pieces) == 1
+
+
 @pytest.mark.parametrize("set_ms", [-3_600_000, 90_000, 700])
 def test_a_client_whose_clock_is_set_stays_where_it_is(set_ms: int) -> None:
     """`at` jumps at once, the belief of the offset some chunks later, with the next probe."""
