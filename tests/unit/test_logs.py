@@ -76,6 +76,8 @@ def test_a_line_says_what_it_belongs_to_and_no_secret(logs: io.StringIO) -> None
 def test_what_brings_handlers_of_its_own_goes_our_way_and_what_is_silent_stays_so(logs: io.StringIO) -> None:
     loud, silent = logging.getLogger("uvicorn.error"), logging.getLogger("uvicorn.access")
     before = (loud.handlers, loud.propagate, silent.handlers, silent.propagate)
+    level = loud.level
+    loud.setLevel(logging.INFO)  # as it comes; a server of another test may have quietened it
     loud.handlers, loud.propagate = [logging.StreamHandler()], False
     silent.handlers, silent.propagate = [], False
     try:
@@ -86,4 +88,5 @@ def test_what_brings_handlers_of_its_own_goes_our_way_and_what_is_silent_stays_s
         assert "abc123" not in line
         assert not silent.propagate
     finally:
+        loud.setLevel(level)
         loud.handlers, loud.propagate, silent.handlers, silent.propagate = before
