@@ -16,9 +16,13 @@ _RECORDING_ID = re.compile(r"rec_([A-Za-z0-9_-]{1,64})_([0-9]{13,15})\Z")
 _NONE = "x"  #: stands where a client did not tell a number
 
 
+def is_id(value: object) -> bool:
+    return isinstance(value, str) and bool(_ID.match(value))
+
+
 def check_id(value: object, what: str) -> str:
     """An id of the contract, as it came. Raises `InvalidId`."""
-    if not isinstance(value, str) or not _ID.match(value):
+    if not isinstance(value, str) or not is_id(value):
         shown = repr(value)[:80]
         raise InvalidId(f"{what} must be 1 to 64 characters of A-Z a-z 0-9 _ -; got {shown}.", field=what)
     return value

@@ -111,7 +111,7 @@ class Artifact:
 class Options:
     """What the starter asked for, checked and resolved to names."""
 
-    layout: str = "grid"
+    layout: str | dict[str, Any] = "grid"  #: a name, or regions of one's own
     preset: str = "720p"
     outputs: tuple[dict[str, Any], ...] = ()
     max_duration_s: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from .errors import InvalidOption
-from .layouts import LAYOUTS
+from .layouts import check_layout
 from .outputs import resolve_outputs
 
 
@@ -17,9 +17,7 @@ def check_options(options: dict[str, Any], encoders: Collection[str] = ()) -> di
     for name in options:
         if name not in known:
             raise InvalidOption(f"There is no option {name!r}; known are {', '.join(sorted(known))}.", field=name)
-    layout = options.get("layout", "grid")
-    if not isinstance(layout, str) or layout not in LAYOUTS:
-        raise InvalidOption(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}.", field="layout")
+    layout = check_layout(options.get("layout", "grid"))
     max_duration_s = options.get("maxDurationS")
     whole = isinstance(max_duration_s, int) and not isinstance(max_duration_s, bool)  # True is an int to Python
     if max_duration_s is not None and (not whole or not 1 <= max_duration_s <= 7 * 86400):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .clock import picture_at
-from .layouts import LAYOUTS, Region, Tile
-from .model import Participant
+from .layouts import Layout
+from .levels import STEP_US
+from .model import Participant, Source
 from .profiles import Profile
 from .scans import Scans
+from .speakers import Turn
+from .tiling import Region, Tile
 from .timeline import Clip, Timeline
 
 #: A last picture is held this long before the card takes its place: holes shorter than that are not seen at all.
@@ -26,6 +29,9 @@ _CLOSING_S = 0.5
 _RESUME_S = 0.5
 #: Microphone and camera of one person begin some milliseconds apart; nobody shall see a card flash up between.
 _SETTLE_S = 0.1
+#: A new speaker is shown when the step by which it was decided is over, and what measuring reads behind it: so that
+#: nothing that lies behind a window decides what it shows.
+_TURN_US = 2 * STEP_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Slice:
     first: int
     end: int
     tiles: tuple[Placed, ...]
+    waiting: bool = False  #: nobody is there
 
 
 _Interval = tuple[int, int]
@@ -50,29 +57,45 @@ _Show = tuple[int, int, int]  #: pictures [from, to) and the clip they come from
 _Seen = tuple[str, str, int | None]  #: participant, track ("" for the card), clip
 
 
-def cut_slices(timeline: Timeline, scans: Scans, profile: Profile, layout: str, count: int) -> list[Slice]:
-    """Slices that cover the pictures [0, count) without a hole."""
+def cut_slices(
+    timeline: Timeline, scans: Scans, profile: Profile, layout: Layout, count: int, turns: Sequence[Turn] = ()
+) -> list[Slice]:
+    """Slices that cover the pictures [0, count) without a hole; `turns` matter where the layout looks at speakers."""
     fps = profile.fps
     seen: list[tuple[int, int, _Seen]] = []
     for participant in timeline.participants:
         seen += _seen(timeline, participant, fps, count)
-    cuts = sorted({0, count} | {n for a, b, _ in seen for n in (a, b) if 0 < n < count})
+    speaking = [(picture_at(at_us + _TURN_US, fps), who) for at_us, who in turns if layout.by_speaker]
+    borders = {n for a, b, _ in seen for n in (a, b)} | {n for n, _ in speaking}
+    cuts = sorted({0, count} | {n for n in borders if 0 < n < count})
+    ranks = [participant.participant_id for participant in timeline.participants]
     found: list[Slice] = []
-    previous: tuple[_Seen, ...] | None = None
+    known: dict[tuple[object, ...], tuple[Placed, ...]] = {}
     for a, b in pairwise(cuts):
+        while speaking and speaking[0][0] <= a:
+            _, who = speaking.pop(0)
+            ranks.remove(who)
+            ranks.insert(0, who)
         now = tuple(what for x, y, what in seen if x <= a and y >= b)
-        if now == previous:
-            found[-1] = Slice(first=found[-1].first, end=b, tiles=found[-1].tiles)
-        else:
-            found.append(Slice(first=a, end=b, tiles=_lay_out(timeline, scans, profile, layout, now)))
-        previous = now
+        case = (now, *(ranks if layout.by_speaker else ()))
+        if case not in known:
+            known[case] = _lay_out(timeline, scans, profile, layout, now, ranks)
+        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now)
+        if found and (found[-1].tiles, found[-1].waiting) == (piece.tiles, piece.waiting):
+            piece = replace(piece, first=found.pop().first)
+        found.append(piece)
     return found
 
 
 def _lay_out(
-    timeline: Timeline, scans: Scans, profile: Profile, layout: str, seen: Sequence[_Seen]
+    timeline: Timeline, scans: Scans, profile: Profile, layout: Layout, seen: Sequence[_Seen], ranks: Sequence[str]
 ) -> tuple[Placed, ...]:
     names = {participant.participant_id: participant.name for participant in timeline.participants}
+    sources: dict[tuple[str, str], Source] = {
+        (track.participant_id, track.track_id): track.source
+        for participant in timeline.participants
+        for track in participant.tracks
+    }
     tiles, clips = [], {}
     for participant_id, track_id, clip in seen:
         width_px, height_px = 16, 9  # a card takes any shape; this one stands well beside pictures
@@ -87,10 +110,12 @@ def _lay_out(
                 label=names[participant_id],
                 width_px=width_px,
                 height_px=height_px,
+                source=sources.get((participant_id, track_id), "camera"),
+                rank=ranks.index(participant_id),
             )
         )
-    regions = LAYOUTS[layout](tiles, profile.width_px, profile.height_px)
-    return tuple(Placed(region, clips[region.participant_id, region.track_id]) for region in regions)
+    regions = layout.place(tiles, profile.width_px, profile.height_px)
+    return tuple(Placed(region, clips.get((region.participant_id, region.track_id))) for region in regions)
 
 
 def _seen(timeline: Timeline, participant: Participant, fps: int, count: int) -> list[tuple[int, int, _Seen]]:

@@ -33,6 +33,7 @@ _HOLD, _HYSTERESIS_DB = 15, 3.0
 _LOUDNESS = 5  #: steps whose mean is compared
 
 Bools = NDArray[np.bool_]
+Turn = tuple[int, str]  #: recording time (µs), participant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Speakers:
 
     people: tuple[str, ...]  #: participants in the order in which they came
     spoken: Mapping[str, Sequence[tuple[int, int]]]
-    turns: Sequence[tuple[int, str]]  #: from when on somebody is the active speaker; what is said behind changes none
+    turns: Sequence[Turn]  #: from when on somebody is the active speaker; what is said behind changes none
 
     def ranks(self, at_us: int) -> tuple[str, ...]:
         """Everybody, the active speaker first, then who was it last; then those who never were, as they came."""
@@ -66,10 +67,12 @@ def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers
             power[place[0]] += np.nan_to_num(voice.power)
             fine[place[0]] += np.nan_to_num(voice.fine)
     active = {person: _active(power[person]) for person in people}
+    loud = dict(active)
     shapes = {person: np.maximum(lufs(fine[person]), _SILENCE_LUFS) for person in people if active[person].any()}
     for a, b in combinations(shapes, 2):
-        only_heard = _only_heard(shapes[a], shapes[b])
-        active[a], active[b] = active[a] & ~only_heard[0], active[b] & ~only_heard[1]
+        # who is silent until later is heard by nobody now: else what comes later would decide
+        a_hears, b_hears = _only_heard(shapes[a], shapes[b])
+        active[a], active[b] = active[a] & ~(a_hears & loud[b]), active[b] & ~(b_hears & loud[a])
     return Speakers(
         people=people,
         spoken={person: [(a * STEP_US, b * STEP_US) for a, b in _spans(active[person])] for person in people},

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from .clock import US_PER_S, picture_us, pictures, samples
+from .layouts import Asked, layout_of
 from .loudness import Gains, plan_gains, ramp
 from .profiles import NONE, Profile
 from .scans import RunScan, Scans
 from .slices import Slice, cut_slices
 from .sound import place_packets
+from .speakers import plan_speakers
 from .timeline import Clip, Timeline
 from .voices import voices
 
@@ -60,15 +62,19 @@ def canonical(value: Any) -> bytes:
 
 
 def plan_windows(
-    timeline: Timeline, scans: Scans, profile: Profile, layout: str, window_ms: int, first_k: int = 0
+    timeline: Timeline, scans: Scans, profile: Profile, layout: Asked, window_ms: int, first_k: int = 0
 ) -> list[Window]:
     """All windows of the film from `first_k` on, in order."""
     count = pictures(timeline.duration_us, profile.fps)
     per_window = window_ms * profile.fps // 1000
-    slices = cut_slices(timeline, scans, profile, layout, count) if profile.has_pictures else []
+    chosen = layout_of(layout)
+    by_speaker = chosen.by_speaker and profile.has_pictures
+    heard = voices(timeline, scans) if by_speaker or profile.has_sound else {}
+    turns = plan_speakers(timeline, heard).turns if by_speaker else ()
+    slices = cut_slices(timeline, scans, profile, chosen, count, turns) if profile.has_pictures else []
     firsts = range(0, count, per_window)
     borders_us = [picture_us(number, profile.fps) for number in (*firsts, count)]
-    gains = plan_gains(voices(timeline, scans), borders_us) if profile.has_sound else {}
+    gains = plan_gains(heard, borders_us) if profile.has_sound else {}
     return [
         plan_window(timeline, scans, profile, slices, gains, k, first, min(first + per_window, count))
         for k, first in enumerate(firsts)
@@ -94,7 +100,9 @@ def plan_window(
     for piece in slices:
         a, b = max(piece.first, first), min(piece.end, end)
         if a < b:
-            planned.append({"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)})
+            shown: dict[str, Any] = {"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)}
+            # the layout may have no place for who is there: then nobody is waited for
+            planned.append(shown if piece.tiles or piece.waiting else {**shown, "waiting": False})
     sound = [
         _sound(clip, scans[clip.place][clip.run], gains, k, from_us, to_us, profile.audio_rate_hz)
         for clip in timeline.clips

@@ -11,6 +11,8 @@ from callreel.layouts import LAYOUTS
 from callreel.model import KINDS, SOURCES, ArtifactStatus
 from callreel.outputs import CONTAINERS, FPS, LEAST_PX, MOST, MOST_PX
 from callreel.profiles import AUDIO_CODECS, NONE, PROFILES, VIDEO_CODECS
+from callreel.regions import LEAST_PER_CENT, MOST_REGIONS, MOST_SPEAKERS
+from callreel.regions import SOURCES as REGION_SOURCES
 from callreel.states import Status
 
 Schema = dict[str, Any]
@@ -42,6 +44,11 @@ def whole(least: int = 0, most: int | None = None) -> Schema:
     return {"type": "integer", "minimum": least, **({} if most is None else {"maximum": most})}
 
 
+def per_cent(least: int) -> Schema:
+    return {"type": "number", "minimum": least, "maximum": 100}
+
+
+_CLOSED: Schema = {"additionalProperties": False}
 TEXT: Schema = {"type": "string"}
 BOOL: Schema = {"type": "boolean"}
 ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
@@ -89,10 +96,34 @@ COMPONENTS: dict[str, Schema] = {
         description="A refusal (RFC 9457). `code` is stable; `detail` is for people.",
     ),
     "Output": obj({"name": ID, "container": one_of(*CONTAINERS)}, _OUTPUT_MEMBERS),
+    "Layout": {
+        "anyOf": [
+            one_of(*LAYOUTS),
+            obj({"regions": many(ref("Region"), minItems=1, maxItems=MOST_REGIONS)}, **_CLOSED),
+        ],
+        "description": "A name, or rectangles in per cent of the canvas; later ones lie above.",
+    },
+    "Region": obj(
+        {
+            "name": ID,
+            "x": per_cent(0),
+            "y": per_cent(0),
+            "width": per_cent(LEAST_PER_CENT),
+            "height": per_cent(LEAST_PER_CENT),
+            "source": {
+                "anyOf": [
+                    obj({"participantId": ID}, {"source": one_of(*REGION_SOURCES)}, **_CLOSED),
+                    obj({"source": one_of(*REGION_SOURCES)}, **_CLOSED),
+                    obj({"speaker": whole(1, MOST_SPEAKERS)}, **_CLOSED),
+                ]
+            },
+        },
+        **_CLOSED,
+    ),
     "StartOptions": obj(
         {},
         {
-            "layout": one_of(*LAYOUTS),
+            "layout": ref("Layout"),
             "preset": one_of(*PROFILES),
             "outputs": many(ref("Output"), minItems=1, maxItems=MOST),
             "maxDurationS": whole(1, 7 * 86400),
@@ -143,7 +174,7 @@ COMPONENTS: dict[str, Schema] = {
             "complete": BOOL,
             "gaps": many(ref("Gap")),
             "progress": {"type": "number", "minimum": 0, "maximum": 1},
-            "layout": TEXT,
+            "layout": ref("Layout"),
             "preset": TEXT,
             "outputs": many(ref("Output")),
             "participants": many(obj({"participantId": ID, "name": TEXT, "tracks": many(ref("Track"))})),

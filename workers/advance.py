@@ -130,7 +130,8 @@ def plan(
         as_it_is = copied(recording, timeline, scans, output)
         if not as_it_is and (profile, track_id) not in planned:
             shown = alone(timeline, track_id) if track_id else timeline
-            windows = plan_windows(shown, scans, profile, options.layout, settings.window_ms, first_k)
+            layout = "grid" if track_id else options.layout  # a track alone has nobody to be arranged with
+            windows = plan_windows(shown, scans, profile, layout, settings.window_ms, first_k)
             planned[profile, track_id] = tuple(windows)
         of_film = () if as_it_is else planned[profile, track_id]
         films.append(Film(output=output, profile=profile, windows=of_film, copied=as_it_is))

@@ -10,9 +10,9 @@ from PIL import Image
 from . import cards
 
 
-def canvas_png(tiles: list[dict[str, Any]], width_px: int, height_px: int) -> bytes:
-    """A picture of the whole canvas; nobody there is a card of its own."""
-    if not tiles:
+def canvas_png(tiles: list[dict[str, Any]], width_px: int, height_px: int, *, waiting: bool = True) -> bytes:
+    """A picture of the whole canvas; `waiting`, nobody there is a card of its own."""
+    if waiting and not tiles:
         return cards.waiting_png(width_px, height_px)
     canvas = Image.new("RGB", (width_px, height_px), "#" + cards.BACKGROUND.removeprefix("0x"))
     for tile in tiles:
@@ -22,3 +22,13 @@ def canvas_png(tiles: list[dict[str, Any]], width_px: int, height_px: int) -> by
     file = io.BytesIO()
     canvas.save(file, "PNG", compress_level=1)  # read once, a moment later
     return file.getvalue()
+
+
+def covers(tiles: list[dict[str, Any]], place: int) -> bool:
+    """Is this tile a card that lies above a picture? Then the canvas below is not where it is seen."""
+    card = tiles[place]
+    return "input" not in card and any("input" in below and _overlap(card, below) for below in tiles[:place])
+
+
+def _overlap(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return all(a[at] < b[at] + b[size] and b[at] < a[at] + a[size] for at, size in (("x", "width"), ("y", "height")))

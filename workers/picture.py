@@ -39,7 +39,12 @@ def draw_stills(plan: Plan, folder: Path) -> None:
     """Put the canvas of every slice and the labels where `film` reads them."""
     width_px, height_px = plan["profile"]["width_px"], plan["profile"]["height_px"]
     for number, piece in enumerate(plan["slices"]):
-        (folder / f"canvas{number}.png").write_bytes(canvas.canvas_png(piece["tiles"], width_px, height_px))
+        still = canvas.canvas_png(piece["tiles"], width_px, height_px, waiting=piece.get("waiting", True))
+        (folder / f"canvas{number}.png").write_bytes(still)
+        for place, tile in enumerate(piece["tiles"]):
+            if canvas.covers(piece["tiles"], place):
+                card = cards.card_png(tile["label"], tile["width"], tile["height"])
+                _card_path(folder, number, place).write_bytes(card)
     for text, tile_width_px, tile_height_px in _labels(plan):
         path = _label_path(folder, plan, text, tile_width_px, tile_height_px)
         path.write_bytes(cards.label_png(text, tile_width_px, tile_height_px))
@@ -73,17 +78,18 @@ def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
             .filter("trim", end_frame=piece["pictures"])
             .filter("settb", "AVTB")  # overlay rounds times to the canvas's time base: not to whole pictures, please
         )
-        for tile in piece["tiles"]:
+        for place, tile in enumerate(piece["tiles"]):  # each with its name, so that what lies above covers both
             if "input" in tile:
                 index = tile["input"]
                 source = sources[index][taken[index]]
                 taken[index] += 1
                 picture = _over(picture, _placed(source, tile, piece["pictures"], fps), tile["x"], tile["y"])
-        for tile in piece["tiles"]:
-            if "input" in tile:
                 path = _label_path(folder, plan, tile["label"], tile["width"], tile["height"])
                 label = ffmpeg.input(runner.named(path), f="image2", framerate=fps)
                 picture = _over(picture, label, tile["x"], f"{tile['y']}+{tile['height']}-h")
+            elif canvas.covers(piece["tiles"], place):
+                card = ffmpeg.input(runner.named(_card_path(folder, number, place)), f="image2", framerate=fps)
+                picture = _over(picture, card.filter("scale", **_COLOURS), tile["x"], tile["y"])
         # overlay goes on for as long as anything below or above it does; the canvas alone says how long that is
         pieces.append(picture.filter("trim", end_frame=piece["pictures"]).filter("setsar", "1"))
     film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
@@ -153,6 +159,10 @@ def _labels(plan: Plan) -> list[tuple[str, int, int]]:
             if "input" in tile
         }
     )
+
+
+def _card_path(folder: Path, number: int, place: int) -> Path:
+    return folder / f"card{number}-{place}.png"
 
 
 def _label_path(folder: Path, plan: Plan, text: str, width_px: int, height_px: int) -> Path:

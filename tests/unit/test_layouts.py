@@ -1,14 +1,19 @@
-"""The grid: everybody inside, nobody overlapped, true to shape, and as large as can be."""
+"""Layouts: everybody inside, nobody overlapped, true to shape, and as large as can be; and who is where in each."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageStat
 
-from callreel.layouts import LAYOUTS, MAX_TILES, Region, Tile, grid
+from callreel.layouts import LAYOUTS, MAX_STRIP, grid
+from callreel.model import Source
+from callreel.tiling import MAX_TILES, Region, Tile
+from tests.kit import layout_pictures
 
 CANVASES = [(1280, 720), (854, 480), (1920, 1080), (720, 1280), (480, 480)]
 SHAPES = [
@@ -166,5 +171,182 @@ def test_a_canvas_too_small_for_all_shows_the_first() -> None:
     assert all(r.x_px + r.width_px <= 8 and r.y_px + r.height_px <= 8 for r in regions)
 
 
-def test_the_grid_is_registered() -> None:
-    assert LAYOUTS["grid"] is grid
+# ── all of them ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def someone(n: int, *, rank: int = 0, size: tuple[int, int] = (1280, 720), source: Source = "camera") -> Tile:
+    return Tile(
+        participant_id=f"p{n}", track_id=f"{source}{n}", label=f"Person {n}", width_px=size[0], height_px=size[1],
+        source=source, rank=rank,
+    )  # fmt: skip
+
+
+def crowd(count: int, speaking: int = 0, before: int = 1) -> list[Tile]:
+    """So many cameras; one speaks, another did before."""
+    ranks = [speaking, before, *(n for n in range(count) if n not in (speaking, before))]
+    return [someone(n, rank=ranks.index(n)) for n in range(count)]
+
+
+def shared(n: int = 1, size: tuple[int, int] = (1920, 1080)) -> Tile:
+    return someone(n, size=size, source="screen")
+
+
+def placed(name: str, tiles: list[Tile], canvas: tuple[int, int] = (1280, 720)) -> list[Region]:
+    return list(LAYOUTS[name].place(tiles, *canvas))
+
+
+def tracks(regions: list[Region]) -> list[str]:
+    return [region.track_id for region in regions]
+
+
+def apart(a: Region, b: Region) -> bool:
+    return (
+        a.x_px + a.width_px <= b.x_px
+        or b.x_px + b.width_px <= a.x_px
+        or a.y_px + a.height_px <= b.y_px
+        or b.y_px + b.height_px <= a.y_px
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(list(LAYOUTS)),
+    people=st.lists(st.sampled_from(SHAPES) | st.just((0, 0)), max_size=16),
+    order=st.randoms(),
+    screens=st.integers(0, 2),
+    canvas=canvases,
+)
+def test_every_layout_keeps_inside_even_and_true_to_shape(
+    name: str, people: list[tuple[int, int]], order: Any, screens: int, canvas: tuple[int, int]
+) -> None:
+    ranks = order.sample(range(len(people)), len(people))
+    tiles = [someone(n, rank=rank, size=size) for n, (rank, size) in enumerate(zip(ranks, people, strict=True))]
+    tiles += [shared(90 + n) for n in range(screens)]
+    regions = placed(name, tiles, canvas)
+    assert bool(regions) == bool(tiles)
+    assert len({(r.participant_id, r.track_id) for r in regions}) == len(regions), "nobody is there twice"
+    sizes = {tile.track_id: (tile.width_px, tile.height_px) if tile.width_px else (16, 9) for tile in tiles}
+    for region in regions:
+        x, y, w, h = region.x_px, region.y_px, region.width_px, region.height_px
+        assert x % 2 == y % 2 == w % 2 == h % 2 == 0
+        assert min(x, y) >= 0
+        assert min(w, h) >= 2
+        assert x + w <= canvas[0]
+        assert y + h <= canvas[1]
+        true_w, true_h = sizes.get(region.track_id, (16, 9))
+        assert min(abs(Fraction(h * true_w, true_h) - w), abs(Fraction(w * true_h, true_w) - h)) <= 2
+    if name != "pip":
+        assert all(apart(a, b) for n, a in enumerate(regions) for b in regions[:n])
+
+
+@pytest.mark.parametrize("name", ["grid", "screen", "audio-only"])
+def test_who_speaks_is_not_asked_where_it_does_not_matter(name: str) -> None:
+    assert not LAYOUTS[name].by_speaker
+    assert placed(name, crowd(5, speaking=3)) == placed(name, crowd(5, speaking=1, before=4))
+
+
+@pytest.mark.parametrize("name", ["speaker", "single-speaker", "side-by-side", "pip"])
+def test_who_speaks_is_asked_where_it_matters(name: str) -> None:
+    assert LAYOUTS[name].by_speaker
+    assert placed(name, crowd(5, speaking=3, before=4)) != placed(name, crowd(5, speaking=1, before=0))
+
+
+def test_the_speaker_is_large_and_the_others_stand_in_a_strip_in_their_order() -> None:
+    large, *strip = placed("speaker", crowd(5, speaking=2))
+    assert boxes((large,)) == [(8, 76, 1008, 568)]
+    assert tracks([large, *strip]) == ["camera2", "camera0", "camera1", "camera3", "camera4"]
+    assert {r.x_px for r in strip} == {1032}
+    assert [r.y_px for r in strip] == sorted(r.y_px for r in strip)
+    assert {(r.width_px, r.height_px) for r in strip} == {(240, 136)}
+
+
+def test_in_a_film_higher_than_wide_the_strip_lies_below() -> None:
+    large, *strip = placed("speaker", crowd(4, speaking=3), (720, 1280))
+    assert large.width_px == 704
+    assert all(r.y_px >= 1024 > large.y_px + large.height_px for r in strip)
+
+
+def test_a_strip_shows_those_who_spoke_last_and_no_more_than_can_be_seen() -> None:
+    large, *strip = placed("speaker", crowd(25, speaking=24, before=23))
+    assert len(strip) == MAX_STRIP
+    assert (large.track_id, strip[-1].track_id) == ("camera24", "camera23")
+    assert min(r.height_px for r in strip) >= 60
+
+
+def test_alone_the_speaker_fills_the_canvas() -> None:
+    for name in ("grid", "speaker", "single-speaker", "side-by-side", "pip"):
+        assert boxes(tuple(placed(name, crowd(1)))) == [(0, 0, 1280, 720)], name
+
+
+def test_a_single_speaker_is_all_that_is_shown() -> None:
+    assert [(r.track_id, *boxes((r,))) for r in placed("single-speaker", crowd(4, speaking=2))] == [
+        ("camera2", (0, 0, 1280, 720))
+    ]
+
+
+def test_the_last_two_speakers_keep_their_sides() -> None:
+    one, other = (
+        placed("side-by-side", crowd(4, speaking=3, before=1)),
+        placed("side-by-side", crowd(4, speaking=1, before=3)),
+    )
+    assert one == other
+    assert tracks(one) == ["camera1", "camera3"]
+    assert one[0].x_px + one[0].width_px < one[1].x_px
+
+
+def test_the_picture_in_the_picture_lies_in_the_corner_above_the_other() -> None:
+    regions = placed("pip", crowd(4, speaking=2, before=0))
+    assert tracks(regions) == ["camera2", "camera0"]
+    assert boxes(tuple(regions)) == [(0, 0, 1280, 720), (944, 524, 320, 180)]
+
+
+@pytest.mark.parametrize("name", ["grid", "speaker", "screen"])
+def test_a_shared_screen_is_large_while_it_is_there(name: str) -> None:
+    tiles = [*crowd(3, speaking=2), shared(1)]
+    screen, *strip = placed(name, tiles)
+    assert screen.track_id == "screen1"
+    assert screen.width_px * screen.height_px > 0.6 * 1280 * 720
+    assert tracks(strip) == ["camera0", "camera1", "camera2"]
+    assert "screen1" not in tracks(placed(name, tiles[:-1]))
+
+
+def test_two_screens_share_the_stage() -> None:
+    regions = placed("screen", [*crowd(3), shared(0), shared(2)])
+    assert tracks(regions) == ["screen0", "screen2", "camera0", "camera1", "camera2"]
+    assert min(r.width_px for r in regions[:2]) > 2 * max(r.width_px for r in regions[2:])
+
+
+def test_who_shares_and_has_no_camera_keeps_a_card() -> None:
+    tiles = [someone(0), shared(1)]
+    assert [(r.participant_id, r.track_id) for r in placed("grid", tiles)] == [
+        ("p1", "screen1"), ("p0", "camera0"), ("p1", ""),
+    ]  # fmt: skip
+    assert [(r.participant_id, r.track_id) for r in placed("audio-only", tiles)] == [("p0", ""), ("p1", "")]
+
+
+def test_beside_a_shared_screen_stands_who_speaks() -> None:
+    tiles = [*crowd(3, speaking=2), shared(0)]
+    assert tracks(placed("side-by-side", tiles)) == ["screen0", "camera2"]
+    assert tracks(placed("pip", tiles)) == ["screen0", "camera2"]
+    assert tracks(placed("single-speaker", tiles)) == ["camera2"]
+
+
+def test_without_pictures_everybody_is_one_card() -> None:
+    second = someone(1, source="other")
+    assert [(r.participant_id, r.track_id) for r in placed("audio-only", [*crowd(3), second, shared(2)])] == [
+        ("p0", ""), ("p1", ""), ("p2", ""),
+    ]  # fmt: skip
+
+
+# ── the pictures in the docs ─────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("name", list(layout_pictures.PICTURES))
+def test_the_pictures_in_the_docs_show_the_layouts_as_they_are(name: str) -> None:
+    with Image.open(layout_pictures.FOLDER / f"{name}.png") as stored:
+        drawn, there = layout_pictures.draw(name).convert("RGB"), stored.convert("RGB")
+    assert drawn.size == there.size
+    off = max(ImageStat.Stat(ImageChops.difference(drawn, there)).mean)
+    assert off < 1, "stale: python -m tests.kit.layout_pictures"
+
+
+def test_every_layout_has_its_picture() -> None:
+    assert {name.removesuffix("-portrait") for name in layout_pictures.PICTURES} == {*LAYOUTS, "custom"}
+    page = (layout_pictures.FOLDER.parent / "layouts.md").read_text()
+    assert all(f"(layouts/{name}.png)" in page for name in layout_pictures.PICTURES)

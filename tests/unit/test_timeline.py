@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from callreel.layouts import LAYOUTS
 from callreel.model import Chunk, Participant, Recording, Segment, Track
 from callreel.profiles import PROFILES
 from callreel.scans import Packets, RunScan
@@ -87,7 +88,7 @@ def segment(seqs: list[int], *, start_ms: int = 0, expected: int | None = None, 
 
 def shown(timeline: Timeline, scans: dict[tuple[str, str, int], list[RunScan]]) -> list[tuple[int, int, int]]:
     count = timeline.duration_us * 30 // 1_000_000
-    return [(s.first, s.end, len(s.tiles)) for s in cut_slices(timeline, scans, PROFILE, "grid", count)]
+    return [(s.first, s.end, len(s.tiles)) for s in cut_slices(timeline, scans, PROFILE, LAYOUTS["grid"], count)]
 
 
 def test_a_clip_lies_where_its_start_and_offset_say() -> None:
