@@ -105,6 +105,15 @@ def test_a_recording_is_paused_and_resumed(desk: Desk) -> None:
     refused(desk.client.post(resume, headers=desk.as_who), 404, "no_active_recording")
 
 
+@pytest.mark.parametrize(
+    "layout", ["speaker", {"regions": [{"name": "all", "x": 0, "y": 0, "width": 100, "height": 50.5,
+                                        "source": {"participantId": "ada", "source": "screen"}}]}]
+)  # fmt: skip
+def test_a_recording_tells_the_layout_that_was_asked_for(desk: Desk, layout: object) -> None:
+    told = said(desk.get(desk.url(desk.start(layout=layout))), 200)
+    assert told["layout"] == layout
+
+
 def test_many_stops_at_once_get_one_answer(desk: Desk) -> None:
     desk.start()
     with ThreadPoolExecutor(8) as threads:
@@ -120,6 +129,14 @@ def test_stop_with_nothing_to_stop(desk: Desk) -> None:
     ("options", "field"),
     [
         ({"layout": "pile"}, "layout"),
+        (
+            {
+                "layout": {
+                    "regions": [{"name": "a", "x": 60, "y": 0, "width": 50, "height": 9, "source": {"speaker": 1}}]
+                }
+            },
+            "layout.regions[0].width",
+        ),
         ({"preset": "8k"}, "preset"),
         ({"maxDurationS": 0}, "maxDurationS"),
         ({"maxDurationS": "60"}, "maxDurationS"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.kit.build import (
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import NAMES, Capture, load_named
 from tests.kit.line import plan_now, settings_for
+from tests.kit.voices import in_turns, recorded, sound_call, voice
 from workers import advance as advancing
 from workers.jobs import bench as make_bench
 
@@ -38,11 +40,22 @@ class Rolled:
     window_ms: int
 
 
-def roll(root: Path, redis_url: str, capture: Capture, late: Callable[[Sequence[Upload]], Sequence[Upload]]) -> Rolled:
+def roll(
+    root: Path,
+    redis_url: str,
+    capture: Capture,
+    late: Callable[[Sequence[Upload]], Sequence[Upload]],
+    layout: str = "grid",
+) -> Rolled:
     """Upload a capture chunk by chunk and plan after each one, as if each had just come."""
     everybody = {run.participant for run in capture.runs}
     recording_id = build_recording(
-        root, capture, arrange=lambda uploads: (), silent=everybody, stop=False, options={"preset": "480p"}
+        root,
+        capture,
+        arrange=lambda uploads: (),
+        silent=everybody,
+        stop=False,
+        options={"preset": "480p", "layout": layout},
     )
     clock = ManualClock(STARTED_MS)
     settings = settings_for(root, redis_url)
@@ -93,6 +106,18 @@ def test_generated_calls_too(data_dir: Path, redis_url: str) -> None:
     rolled = roll(data_dir, redis_url, generate_call(seed=11, count=4, length_ms=27_000), late=tuple)
     assert set(rolled.early) <= set(rolled.final)
     assert len(rolled.early) >= len(rolled.final) - 2
+
+
+def test_nothing_behind_a_window_decides_who_is_large_in_it(data_dir: Path, redis_url: str) -> None:
+    files = {f"p{n}": recorded(voice(own, 26, seed=n)) for n, own in enumerate(in_turns(3, 26, seed=3))}
+    rolled = roll(data_dir, redis_url, sound_call(files, 26_000), late=tuple, layout="speaker")
+    found = {path.stem: path for path in data_dir.rglob("*.json")}
+    plans = {key: json.loads(found[key].read_bytes())["plan"] for key in {*rolled.early, *rolled.final}}
+    assert len(rolled.early) >= 2
+    for key in rolled.early:  # sound may differ: these Blobs are cut anywhere, and hold more or less than their time
+        final = plans[rolled.final[plans[key]["k"]]]
+        assert plans[key]["slices"] == final["slices"]
+    assert len(plans[rolled.final[1]]["slices"]) > 1, "somebody else speaks"
 
 
 def test_a_chunk_that_comes_too_late_costs_the_windows_that_name_it_and_no_others(

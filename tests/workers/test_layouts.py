@@ -1,0 +1,89 @@
+"""Layouts in films: who speaks is large when they speak, and what lies above is seen above."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from callreel import keys, repository
+from callreel.manifest import Build
+from callreel.storage.local import LocalStorage
+from tests.kit.build import build_recording
+from tests.kit.call_generator import generate_call
+from tests.kit.capture import Capture
+from tests.kit.line import settings_for
+from tests.kit.voices import Turns, recorded, sound_call, voice
+from workers.advance import plan, store_plans
+from workers.cards import card_png
+from workers.render import render
+
+LENGTH_S = 30
+TURNS: list[Turns] = [
+    [(0.5, 5.0), (14.0, 18.0)],
+    [(5.3, 9.5), (18.4, 23.0)],
+    [(9.8, 13.6), (23.5, 29.0)],
+]
+FPS = 30
+
+
+def planned(root: Path, capture: Capture, **options: Any) -> tuple[Build, LocalStorage]:
+    storage = LocalStorage(root, fsync=False)
+    recording_id = build_recording(storage, capture, options={"preset": "480p", **options})
+    settings = settings_for(root, "redis://never-asked")
+    return plan(storage, settings, repository.load(storage, recording_id)), storage
+
+
+def test_who_speaks_is_large_while_they_speak(data_dir: Path) -> None:
+    files = {f"p{n}": recorded(voice(own, LENGTH_S, seed=n)) for n, own in enumerate(TURNS)}
+    outputs = [{"name": "film", "container": "mp4"}, {"name": "alone", "container": "mp4", "trackId": "p1-microphone"}]
+    build, _ = planned(data_dir, sound_call(files, LENGTH_S * 1000), layout="speaker", outputs=outputs)
+    film, alone = build.films
+    large = [
+        max(piece["tiles"], key=lambda tile: tile["width"])["label"]
+        for window in film.windows
+        for piece in window.plan["slices"]
+        for _ in range(piece["pictures"])
+    ]
+    for n, own in enumerate(TURNS):
+        for begin, end in own:
+            assert large[int((end - 0.2) * FPS)] == f"P{n}", (begin, end)
+    (where,) = {(tile["width"], tile["x"]) for w in alone.windows for s in w.plan["slices"] for tile in s["tiles"]}
+    assert where == (854, 0), "a track alone has nobody to be arranged with"
+
+
+def test_a_turn_that_nobody_sees_is_no_border(data_dir: Path) -> None:
+    files = {f"p{n}": recorded(voice(own[:1], 12, seed=n)) for n, own in enumerate(TURNS[:2])}
+    build, _ = planned(data_dir, sound_call(files, 12_000), layout="side-by-side")
+    assert [len(window.plan["slices"]) for window in build.windows] == [1, 1]
+
+
+def test_cards_and_pictures_lie_above_what_was_listed_before_them(data_dir: Path, tmp_path: Path) -> None:
+    capture = generate_call(30, count=2, length_ms=5000)
+    regions = [
+        {"name": "all", "x": 0, "y": 0, "width": 100, "height": 100, "source": {"participantId": "p0"}},
+        {"name": "inset", "x": 40, "y": 40, "width": 20, "height": 20, "source": {"participantId": "p1"}},
+    ]
+    build, storage = planned(data_dir, capture, layout={"regions": regions})
+    key = store_plans(storage, build)[0]
+    stored = json.loads(storage.get(keys.window_plan(build.recording.recording_id, key)))
+    card = {"label": "Zoe", "x": 360, "y": 60, "width": 128, "height": 72}
+    first = stored["plan"]["slices"][0]
+    assert ["input" in tile for tile in first["tiles"]] == [True, True]
+    inset = first["tiles"][1]
+    first["tiles"].append(card)
+    settings = settings_for(data_dir, "redis://never-asked")
+    film = render(storage, settings, stored["plan"], stored["objects"], tmp_path, [])
+    with av.open(film) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    drawn = np.asarray(Image.open(io.BytesIO(card_png("Zoe", 128, 72))).convert("RGB")).astype(int)
+    assert np.abs(picture[60:132, 360:488] - drawn).mean() < 6
+    x, y, right, bottom = (inset["x"], inset["y"], inset["x"] + inset["width"], inset["y"] + inset["height"])
+    for who, area in {"p0": picture[200:280, 20:120], "p1": picture[y:bottom, x:right]}.items():
+        colour, rgb = np.median(area.reshape(-1, 3), axis=0), np.array(capture.rgb_of(who))
+        assert np.abs(colour / colour.max() - rgb / rgb.max()).max() < 0.3, (who, colour)
