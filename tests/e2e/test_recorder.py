@@ -125,7 +125,8 @@ def test_a_killed_browser_loses_what_was_not_yet_delivered_and_nothing_else(
         assert len({track for track, _, _ in stored}) == 2, "the microphone goes on as the same track"
         for source in ("camera", "microphone"):
             last = max(chunk["atMs"] for chunk in kept if chunk["trackId"].startswith(source))
-            assert killed_ms - last <= _TIMESLICE_MS + 1500, f"{source}: {killed_ms - last:.0f} ms are lost"
+            print(f"{source}: {killed_ms - last:.0f} ms were not on disk when the browser was killed")
+            assert killed_ms - last <= _TIMESLICE_MS + 1500
         call.say("stop")
 
 
@@ -287,19 +288,25 @@ def test_an_hour_leaves_memory_flat_and_the_page_free(browser: Browser, stack: S
         context = browser.new_context()
         page = open_lab(context, way.url)
         page.evaluate(_FAST_RECORDER)
-        record(page, call, "{ MediaRecorder: FastRecorder, adapt: false, health: false }")
+        record(page, call, "{ MediaRecorder: FastRecorder, timesliceMs: 60000, adapt: false, health: false }")
         tools = context.new_cdp_session(page)
-        tools.send("Performance.enable")
+        tools.send("Performance.enable", {"timeDomain": "threadTicks"})  # of the processor, not of the wall
 
         def delivered(count: int) -> tuple[float, float]:
             """After so many Blobs of each source: heap in MB, main thread's time in ms."""
+            sent = page.evaluate("recorder.progress.sentChunks")
             page.evaluate("n => FastRecorder.deliver(n)", count)
-            until(lambda: page.evaluate("recorder.progress.pendingChunks") == 0, 240, "all of it at the server")
+            until(
+                lambda: page.evaluate("recorder.progress.sentChunks") >= sent + 2 * count,
+                240,
+                "all of it at the server",
+            )
             tools.send("HeapProfiler.collectGarbage")
             metrics = {m["name"]: m["value"] for m in tools.send("Performance.getMetrics")["metrics"]}
             return tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6, metrics["TaskDuration"] * 1000
 
         page.evaluate("camera.still()")
+        until(lambda: page.evaluate("FastRecorder.all.length") == 2, 30, "both recorders")
         delivered(20)
         heap_mb, busy_ms = delivered(20)
         heap_then_mb, busy_then_ms = delivered(chunks)
