@@ -79,6 +79,12 @@ def film_us(at_us: int, started_ms: int, stretches: Sequence[Span]) -> int:
     return stretches[-1].end_us if stretches else 0
 
 
+def instant_ms(at_us: int, stretches: Sequence[Span]) -> int:
+    """The server's instant of a moment of recording time; where a pause was cut out, the one behind it."""
+    span = next(span for span in reversed(stretches) if span.at_us <= at_us)
+    return span.from_ms + (at_us - span.at_us) // US_PER_MS
+
+
 def pictures(duration_us: int, fps: int) -> int:
     """Whole pictures of a film of this length, rounded to the nearest."""
     return (duration_us * fps + US_PER_S // 2) // US_PER_S

@@ -9,6 +9,7 @@ from .model import Recording
 from .repository import load
 from .settings import Settings
 from .storage import Storage
+from .streams import with_streams
 
 
 def describe(state: Recording, index: Index, storage: Storage, sign: wire.Sign) -> wire.Json:
@@ -19,7 +20,7 @@ def describe(state: Recording, index: Index, storage: Storage, sign: wire.Sign) 
         progress = index.progress(state.recording_id)
     except Unavailable:
         here, progress = have.of_recording(load(storage, state.recording_id)), 0.0
-    return wire.recording(state, here, progress, sign)
+    return wire.recording(with_streams(storage, state), here, progress, sign)
 
 
 def address(settings: Settings, state: Recording, name: str) -> str:

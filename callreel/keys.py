@@ -198,6 +198,11 @@ def windows_prefix(recording_id: str) -> str:
     return f"recordings/{recording_id}/derived/windows/"
 
 
+def streamed_window(recording_id: str, k: int) -> str:
+    """Create-only: which window the live stream shows at this place."""
+    return f"recordings/{recording_id}/derived/stream/{k:06d}.json"
+
+
 def window_note(recording_id: str, key: str) -> str:
     """What the renderer had to leave out of a window, if anything; put beside it."""
     return f"recordings/{recording_id}/derived/notes/{key}.json"

@@ -1,20 +1,19 @@
 """Files of a recording: byte ranges (RFC 9110, 14) by token or by signed address.
 
-A file is an artifact of the journal; its digest is its ETag and the name of its object, so what is being read never
-changes under the reader, however often the film is made anew.
+A file is an artifact of the journal, or part of a stream; a digest is its ETag and the name of its object, so what is
+being read never changes under the reader, however often the film is made anew.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import aiofiles
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from callreel import journal, keys, tokens
+from callreel import keys, tokens
 from callreel.errors import Forbidden, RangeNotSatisfiable, UnknownFile
 from callreel.model import Artifact, Recording
 from callreel.states import Status
@@ -23,6 +22,7 @@ from callreel.storage.local import LocalStorage
 from .auth import check_may, check_path, watchers
 from .doors import told
 from .shell import Shell
+from .streams import IN_STREAM, PLAYLISTS, Served, Span, Streams
 
 _PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
 
@@ -30,28 +30,24 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 _TRACK_FILE = re.compile(r"tracks/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})(?:\.[0-9]{1,6})?\.[a-z0-9]{2,4}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Bytes [start, end) of a file."""
-
-    start: int
-    end: int
-
-
 class FileCalls:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._run = shell.pools.files.run
+        self._streams = Streams(shell.storage, shell.settings)
 
     async def file(self, request: Request) -> Response:
         self._check(request)
         recording_id, name = request.path_params["recordingId"], request.path_params["name"]
+        if name in PLAYLISTS:
+            state = await self._run(self._shell.state, recording_id)
+            return await self._run(self._streams.playlist, state, name, request.url.query)
         found = await self._run(self._find, recording_id, name)
-        etag = f'"{found.sha256}"'
+        etag = f'"{found.digest}"'
         headers = {
             "ETag": etag,
             "Accept-Ranges": "bytes",
-            "Cache-Control": "private, no-cache",  # may be kept, but asked for: the film can be made anew
+            "Cache-Control": found.kept,
             "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Resource-Policy": "cross-origin",  # players live on other origins, rights are in the address
             "Content-Disposition": _disposition(name, "download" in request.query_params),
@@ -61,16 +57,15 @@ class FileCalls:
         span = None
         if request.headers.get("if-range", etag) == etag:
             span = parse_range(request.headers.get("range"), found.size_bytes)
-        whole = Span(0, found.size_bytes)
-        sent = span or whole
+        sent = span or Span(0, found.size_bytes)
         headers["Content-Length"] = str(sent.end - sent.start)
         if span:
             headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{found.size_bytes}"
         status = 206 if span else 200
         if request.method == "HEAD":
             return Response(None, status, headers, media_type=found.mime_type)
-        key = keys.artifact(recording_id, name, found.sha256)
-        return StreamingResponse(self._pieces(key, sent), status, headers, media_type=found.mime_type)
+        stored = Span(found.start + sent.start, found.start + sent.end)
+        return StreamingResponse(self._pieces(found.key, stored), status, headers, media_type=found.mime_type)
 
     def _check(self, request: Request) -> None:
         """By signature, or by token. Raises `InvalidId`, `Unauthorized`, `Forbidden`."""
@@ -89,13 +84,21 @@ class FileCalls:
             raise Forbidden("Participants may not watch here; CALLREEL_PARTICIPANTS_WATCH would allow it.")
         check_may(caller, params, roles)
 
-    def _find(self, recording_id: str, name: str) -> Artifact:
+    def _find(self, recording_id: str, name: str) -> Served:
         """Raises `UnknownRecording`, `RecordingDeleted`, `UnknownFile`."""
-        state = self._shell.journals.state(recording_id)
-        journal.refuse_deleted(state)
+        state = self._shell.state(recording_id)
+        if match := IN_STREAM.match(name):
+            return self._streams.find(state, match)
         found = next((artifact for artifact in state.artifacts if artifact.name == name), None)
         if found is not None and found.status == "ready":
-            return found
+            return Served(
+                key=keys.artifact(recording_id, name, found.sha256),
+                start=0,
+                size_bytes=found.size_bytes,
+                digest=found.sha256,
+                mime_type=found.mime_type,
+                kept="private, no-cache",  # may be kept, but asked for: the film can be made anew
+            )
         if (found is None or found.status == "pending") and self._export(state, found, name):
             raise UnknownFile(f"{name[:200]} is being made now; ask again in some seconds.")
         status = "not made" if found is None else found.status

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import structlog
 
-from callreel import journal, keys, outputs, repository
+from callreel import journal, keys, outputs, repository, streams
 from callreel.alone import alone, copied
 from callreel.control import Control
 from callreel.errors import CallreelError, NoMedia
@@ -104,11 +105,14 @@ def roll(bench: Bench, recording: Recording) -> None:
     until_ms = now_ms if recording.stopped_ms is None else recording.stopped_ms
     build = plan(bench.storage, settings, recording, until_ms=until_ms, first_k=rolled)
     ready_us = settled_us(recording, build.scans, build.timeline, now_ms, int(settings.lateness_s * 1000))
-    found = [
-        w for film in build.films for w in due(film.windows, ready_us, settings.window_ms * film.profile.fps // 1000)
-    ]
+    of_films = [due(film.windows, ready_us, settings.window_ms * film.profile.fps // 1000) for film in build.films]
+    found = [window for windows in of_films for window in windows]
     missing = store_plans(bench.storage, build, found)
     bench.queue.render_all(recording.recording_id, missing)
+    number = streams.streamed(recording.options)
+    if number is not None:
+        there = takewhile(lambda window: window.key not in missing, of_films[number])
+        streams.append(bench.storage, recording.recording_id, there)
     # those before the first one that is missing are there: the next look begins behind them
     waiting = [window.k for window in found if window.key in set(missing)]
     bench.turns.set_rolled(recording.recording_id, min(waiting, default=max((w.k + 1 for w in found), default=rolled)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from callreel import keys
+from callreel import boxes, keys
 from callreel.errors import RenderFailed
 from callreel.manifest import Film
 from callreel.settings import Settings
@@ -23,7 +23,6 @@ from callreel.storage import Storage
 from callreel.windows import Window
 
 from . import ffmpeg as runner
-from . import mp4
 from .codecs import SOUND
 from .demux import Packet
 
@@ -59,11 +58,12 @@ def _fragments(joining: Joining, target: Path, muxer: str) -> None:
     with joined.open("wb") as file:
         init = b""
         for window, data in joining.windows():
-            own, media = mp4.split_init(data)
+            init_end, _ = boxes.split(boxes.of(data))
+            own = data[:init_end]
             init = init or own
             if own != init:
                 raise _another(window)
-            file.write(media if file.tell() else data)
+            file.write(data[init_end:] if file.tell() else data)
     arguments = ["-f", "mp4", "-protocol_whitelist", "file", "-i", runner.named(joined)]
     arguments += ["-map", "0", "-c", "copy", "-movflags", "+faststart", "-video_track_timescale", "90000"]
     if muxer != "mp4":

@@ -94,6 +94,8 @@ def render(recording_id: str, key: str) -> None:
     if tools.due.done(recording_id, key) and tools.control.state(recording_id).status not in advancing.ROLLING:
         failpoint("render.last")
         tools.queue.join(recording_id)
+    elif tools.settings.render == "rolling" and tools.control.state(recording_id).status in advancing.ROLLING:
+        tools.queue.advance(recording_id)  # the live stream has waited for this window
 
 
 def join(recording_id: str) -> None:

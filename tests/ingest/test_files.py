@@ -9,7 +9,8 @@ import pytest
 
 from callreel import keys
 from callreel.errors import RangeNotSatisfiable
-from ingest.files import Span, parse_range
+from ingest.files import parse_range
+from ingest.streams import Span
 
 from .desk import CALL, Desk, application, bearer, refused, said
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callreel import keys
+from callreel import keys, streams
 from callreel.control import Control
 from callreel.storage.local import LocalStorage
 from tests.kit.build import (
@@ -29,6 +29,7 @@ from tests.kit.line import plan_now, settings_for
 from tests.kit.voices import in_turns, recorded, sound_call, voice
 from workers import advance as advancing
 from workers.jobs import bench as make_bench
+from workers.render import render_window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,3 +138,49 @@ def test_a_chunk_that_comes_too_late_costs_the_windows_that_name_it_and_no_other
     wasted = set(rolled.early) - set(rolled.final)
     assert 1 <= len(wasted) <= 2, "the chunk lies in one window, or across the border of two"
     assert len(set(rolled.early) & set(rolled.final)) >= len(rolled.final) - 4
+
+
+def test_rendered_windows_are_streamed_in_order_and_stay_whatever_comes_late(data_dir: Path, redis_url: str) -> None:
+    capture = generate_call(seed=11, count=2, length_ms=21_000)
+    everybody = {run.participant for run in capture.runs}
+    recording_id = build_recording(
+        data_dir, capture, arrange=lambda uploads: (), silent=everybody, stop=False, options={"preset": "480p"}
+    )
+    clock = ManualClock(STARTED_MS + 21_000)
+    settings = settings_for(data_dir, redis_url)
+    control = Control(LocalStorage(data_dir, fsync=False), NoObserver(), clock)
+    bench = replace(make_bench(settings), control=control)
+    uploads = plan_uploads(capture, STARTED_MS)
+    late = next(upload for upload in uploads if upload.chunk.seq == 1)
+    for upload in uploads:
+        if upload.chunk.received_ms < clock.at_ms and upload is not late:
+            put_upload(bench.storage, recording_id, upload)
+
+    def listed() -> list[str]:
+        return [piece.key for piece in streams.live_pieces(bench.storage, recording_id)]
+
+    def k_of(key: str) -> int:
+        return int(json.loads(bench.storage.get(keys.window_plan(recording_id, key)))["plan"]["k"])
+
+    def planned() -> list[str]:
+        advancing.advance(bench, recording_id)
+        prefix = keys.window_plan(recording_id, "").removesuffix(".json")
+        found = (entry.key.removeprefix(prefix).removesuffix(".json") for entry in bench.storage.list(prefix))
+        return sorted(found, key=k_of)
+
+    first, second = planned()[:2]
+    assert listed() == []
+    assert render_window(bench.storage, settings, recording_id, second)
+    planned()
+    assert listed() == [], "what has a hole before it is not shown"
+    assert render_window(bench.storage, settings, recording_id, first)
+    bench.index.redis.flushall()
+    planned()
+    assert listed() == [first, second]
+    put_upload(bench.storage, recording_id, late)
+    bench.index.redis.flushall()
+    [remade, *_] = [key for key in planned() if key not in (first, second)]
+    assert k_of(remade) == 0
+    assert render_window(bench.storage, settings, recording_id, remade)
+    planned()
+    assert listed() == [first, second]
