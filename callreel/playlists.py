@@ -58,6 +58,8 @@ def dash(stream: Stream, query: str, codecs: str, now_ms: int) -> str:
         "AdaptationSet",
         {"id": "0", "contentType": "video", "mimeType": "video/mp4", "segmentAlignment": "true", "startWithSAP": "1"},
     )
+    # Without its optional `frameRate`: a player that is told all of a video asks the Media Capabilities API whether it
+    # can be decoded, which knows one codec at a time and says no; else it asks Media Source Extensions, which know two.
     representation = ET.SubElement(
         adaptation,
         "Representation",
@@ -67,7 +69,6 @@ def dash(stream: Stream, query: str, codecs: str, now_ms: int) -> str:
             "bandwidth": str((profile.video_bitrate_kbps + profile.audio_bitrate_kbps) * 1000),
             "width": str(profile.width_px),
             "height": str(profile.height_px),
-            "frameRate": str(profile.fps),
         },
     )
     template = ET.SubElement(
