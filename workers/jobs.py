@@ -90,12 +90,13 @@ def render(recording_id: str, key: str) -> None:
     except _GONE:
         return
     failpoint("render.stored")
-    # while a recording runs none of its windows is the last one
-    if tools.due.done(recording_id, key) and tools.control.state(recording_id).status not in advancing.ROLLING:
-        failpoint("render.last")
-        tools.queue.join(recording_id)
-    elif tools.settings.render == "rolling" and tools.control.state(recording_id).status in advancing.ROLLING:
-        tools.queue.advance(recording_id)  # the live stream has waited for this window
+    is_last = tools.due.done(recording_id, key)
+    with contextlib.suppress(*_GONE):
+        if tools.control.state(recording_id).status in advancing.ROLLING:  # of what still runs no window is the last
+            tools.queue.advance(recording_id)  # but its live stream has waited for this one
+        elif is_last:
+            failpoint("render.last")
+            tools.queue.join(recording_id)
 
 
 def join(recording_id: str) -> None:
