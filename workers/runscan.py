@@ -30,6 +30,8 @@ _RATES = (4_000, 384_000)  #: samples a second, from the telephone's to the stud
 #: Pictures whose distance tells how long the last one lasts: about a second.
 _RECENT = 30
 
+_NOTHING = "there is neither a sound in it nor a picture that decodes"
+
 _Row = tuple[int, int, int, int, int]  #: pts and duration in µs, first and last byte, key frame
 
 
@@ -131,13 +133,16 @@ def _demux(
         )
         pictures, sounds = _video(tables[0]), _packets(tables[1])
         starts = np.array([at + begin for at in containers.starts(container, data)], dtype=np.int64)
+        starts = np.concatenate((before.starts[before.starts < begin], starts))
+        # Chromium's MP4 begins with a chunk that is all header; so may anything that was cut off early
+        only_head = len(blank.chunk_sha256) == 1 and not len(starts) and containers.has_parts(container, head)
         return RunScan(
             first_seq=blank.first_seq,
             chunk_sha256=blank.chunk_sha256,
             chunk_bytes=blank.chunk_bytes,
             container=container,
             head=head,
-            starts=np.concatenate((before.starts[before.starts < begin], starts)),
+            starts=starts,
             video=pictures,
             audio=sounds,
             width_px=video.codec_context.width if video is not None else 0,
@@ -145,7 +150,7 @@ def _demux(
             video_codec=video.codec_context.name if video is not None else "",
             audio_codec=audio.codec_context.name if audio is not None else "",
             # its head may serve other runs all the same
-            error="" if len(pictures) or len(sounds) else "there is neither a sound in it nor a picture that decodes",
+            error="" if len(pictures) or len(sounds) or only_head else _NOTHING,
             note=note,
         )
 
