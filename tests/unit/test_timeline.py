@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from callreel.layouts import LAYOUTS
 from callreel.model import Chunk, Participant, Recording, Segment, Track
@@ -239,3 +240,41 @@ def test_key_frames_are_read_from_and_not_before() -> None:
     assert [int(digest) for digest in item["chunks"]] == [3, 4, 5, 6, 7]
     assert item["bytes"][0] == 0
     assert second.plan["slices"][0]["tiles"][0]["firstUs"] == 7_500_000
+
+
+# ── who speaks ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def two_cameras() -> tuple[Timeline, dict[tuple[str, str, int], list[RunScan]]]:
+    scans = {("ada", "a", 0): [run(0, 10)], ("bob", "b", 0): [run(0, 10)]}
+    pair = [("ada", "a"), ("bob", "b")]
+    tracks = [track(segment(list(range(10))), participant=who, track_id=name) for who, name in pair]
+    return plan_timeline(recording(*tracks), scans), scans
+
+
+def test_a_new_speaker_is_large_two_steps_behind_the_one_that_decided_it() -> None:
+    timeline, scans = two_cameras()
+    turns = [(0, "ada"), (4_000_000, "bob"), (9_000_000, "ada")]
+    slices = cut_slices(timeline, scans, PROFILE, LAYOUTS["speaker"], 600, turns)
+    assert [(s.first, s.end, s.tiles[0].region.participant_id) for s in slices] == [
+        (0, 126, "ada"), (126, 276, "bob"), (276, 600, "ada"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["grid", "side-by-side", "audio-only"])
+def test_turns_that_change_nothing_cut_nothing(layout: str) -> None:
+    timeline, scans = two_cameras()
+    turns = [(0, "ada"), (4_000_000, "bob")]
+    assert len(cut_slices(timeline, scans, PROFILE, LAYOUTS[layout], 600, turns)) == 1
+
+
+def test_until_somebody_speaks_who_came_first_is_large() -> None:
+    timeline, scans = two_cameras()
+    (only,) = cut_slices(timeline, scans, PROFILE, LAYOUTS["speaker"], 600)
+    assert only.tiles[0].region.participant_id == "ada"
+
+
+def test_who_has_no_place_in_a_layout_is_not_waited_for() -> None:
+    timeline, scans = two_cameras()
+    nobody = {"regions": [{"name": "a", "x": 0, "y": 0, "width": 9, "height": 9, "source": {"source": "screen"}}]}
+    for layout, told in ((nobody, False), ("grid", None)):
+        window = plan_windows(timeline, scans, PROFILE, layout, 8000)[0]
+        assert window.plan["slices"][0].get("waiting") is told
