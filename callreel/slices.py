@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -12,7 +13,7 @@ from .levels import STEP_US
 from .model import Participant, Source
 from .profiles import Profile
 from .scans import Scans
-from .speakers import Turn
+from .speakers import Turn, ranks
 from .tiling import Region, Tile
 from .timeline import Clip, Timeline
 
@@ -65,21 +66,21 @@ def cut_slices(
     seen: list[tuple[int, int, _Seen]] = []
     for participant in timeline.participants:
         seen += _seen(timeline, participant, fps, count)
-    speaking = [(picture_at(at_us + _TURN_US, fps), who) for at_us, who in turns if layout.by_speaker]
+    order = tuple(participant.participant_id for participant in timeline.participants)
+    speaking = deque(
+        (picture_at(at_us + _TURN_US, fps), then) for at_us, then in ranks(order, turns) if layout.by_speaker
+    )
     borders = {n for a, b, _ in seen for n in (a, b)} | {n for n, _ in speaking}
     cuts = sorted({0, count} | {n for n in borders if 0 < n < count})
-    ranks = [participant.participant_id for participant in timeline.participants]
     found: list[Slice] = []
-    known: dict[tuple[object, ...], tuple[Placed, ...]] = {}
+    known: dict[tuple[tuple[_Seen, ...], tuple[str, ...]], tuple[Placed, ...]] = {}
     for a, b in pairwise(cuts):
         while speaking and speaking[0][0] <= a:
-            _, who = speaking.pop(0)
-            ranks.remove(who)
-            ranks.insert(0, who)
+            _, order = speaking.popleft()
         now = tuple(what for x, y, what in seen if x <= a and y >= b)
-        case = (now, *(ranks if layout.by_speaker else ()))
+        case = (now, order)
         if case not in known:
-            known[case] = _lay_out(timeline, scans, profile, layout, now, ranks)
+            known[case] = _lay_out(timeline, scans, profile, layout, now, order)
         piece = Slice(first=a, end=b, tiles=known[case], waiting=not now)
         if found and (found[-1].tiles, found[-1].waiting) == (piece.tiles, piece.waiting):
             piece = replace(piece, first=found.pop().first)
@@ -88,7 +89,7 @@ def cut_slices(
 
 
 def _lay_out(
-    timeline: Timeline, scans: Scans, profile: Profile, layout: Layout, seen: Sequence[_Seen], ranks: Sequence[str]
+    timeline: Timeline, scans: Scans, profile: Profile, layout: Layout, seen: Sequence[_Seen], order: Sequence[str]
 ) -> tuple[Placed, ...]:
     names = {participant.participant_id: participant.name for participant in timeline.participants}
     sources: dict[tuple[str, str], Source] = {
@@ -111,7 +112,7 @@ def _lay_out(
                 width_px=width_px,
                 height_px=height_px,
                 source=sources.get((participant_id, track_id), "camera"),
-                rank=ranks.index(participant_id),
+                rank=order.index(participant_id),
             )
         )
     regions = layout.place(tiles, profile.width_px, profile.height_px)

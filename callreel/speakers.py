@@ -7,7 +7,7 @@ people who speak at once have not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -47,10 +47,13 @@ class Speakers:
     spoken: Mapping[str, Sequence[tuple[int, int]]]
     turns: Sequence[Turn]  #: from when on somebody is the active speaker; what is said behind changes none
 
-    def ranks(self, at_us: int) -> tuple[str, ...]:
-        """Everybody, the active speaker first, then who was it last; then those who never were, as they came."""
-        latest = dict.fromkeys(person for from_us, person in reversed(self.turns) if from_us <= at_us)
-        return tuple(latest | dict.fromkeys(self.people))
+
+def ranks(people: Sequence[str], turns: Sequence[Turn]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Everybody from each turn on (µs): the active speaker, then who was it last; then who never was, as they came."""
+    order = tuple(people)
+    for at_us, who in turns:
+        order = (who, *(person for person in order if person != who))
+        yield at_us, order
 
 
 def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers:
