@@ -19,9 +19,14 @@ TTL_S = 150
 
 
 def tell(redis: Redis | Pipeline, codecs: Iterable[str]) -> None:
-    """These codecs can be encoded, for now."""
-    for codec in codecs:
-        redis.set(keys.ability(codec), 1, ex=TTL_S)
+    """These codecs can be encoded, for now. Said at once: who hears half of it would refuse the other half."""
+    if isinstance(redis, Pipeline):
+        for codec in codecs:
+            redis.set(keys.ability(codec), 1, ex=TTL_S)
+        return
+    with redis.pipeline() as pipe:
+        tell(pipe, codecs)
+        pipe.execute()
 
 
 def told(redis: Redis) -> frozenset[str]:

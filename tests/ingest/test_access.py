@@ -132,7 +132,7 @@ def test_refusals_and_failures_can_be_read_by_the_page(open_desk: Desk) -> None:
         open_desk.chunk(recording_id, 1, headers={"Authorization": ""}),
         open_desk.chunk(recording_id, 1, headers={"Chunk": "x"}),
         open_desk.get("/nowhere"),
-        open_desk.client.delete(f"/video-calls/{CALL}/recording/start", headers=open_desk.as_who),
+        open_desk.client.put(f"/video-calls/{CALL}/recording/start", headers=open_desk.as_who),
     ]
     assert [answer.status_code for answer in answers] == [201, 409, 401, 400, 404, 405]
     # a journal that no Callreel wrote: nobody thought of it
