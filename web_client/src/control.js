@@ -18,7 +18,7 @@ export class CallControl {
     this.#api = new Api(options);
   }
 
-  /** @param {{ layout?: string, preset?: string, outputs?: unknown[], maxDurationS?: number, metadata?: unknown }} [options] */
+  /** @param {{ layout?: string | { regions: object[] }, preset?: string, outputs?: unknown[], maxDurationS?: number, metadata?: unknown }} [options] */
   start(options) {
     return this.#api.start(options);
   }
