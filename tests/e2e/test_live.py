@@ -22,17 +22,24 @@ import pytest
 from playwright.sync_api import Page, Playwright
 
 from tests.kit.browser import FLAGS, WEB_CLIENT, until
-from tests.kit.capture import load_named
+from tests.kit.call_generator import generate_call
+from tests.kit.capture import Capture, load_named
 from tests.kit.replay import Replayed, Server, new_client, replay
 from tests.stack import Stack
 from workers import ffmpeg
 
 _MODULES = WEB_CLIENT / "node_modules"
-_CALL = "watched"
 _WINDOW_S = 8
 _RENDER_S = 20  #: a window, on a machine that is busy with other things
 _PAGE = """<!doctype html><title>Players</title>
 <video id=hls muted></video><video id=dash muted></video>"""
+_NATIVE = """(hls) => {
+  const video = document.createElement("video")
+  Object.assign(video, { id: "native", muted: true, src: hls })
+  video.onerror = () => faults.push(`native: ${video.error.message}`)
+  document.body.append(video)
+  video.play().catch((error) => faults.push(`native: ${error}`))
+}"""
 _PLAY = """([hls, dash]) => {
   window.faults = []
   const told = (name) => document.getElementById(name)
@@ -77,14 +84,15 @@ class Watched:
 
 
 @contextmanager
-def calling(stack: Stack) -> Iterator[tuple[Watched, Future[tuple[Replayed, dict[str, Any]]]]]:
-    """A captured call in a thread of its own, said again in real time; and somebody who looks at the playlist."""
+def calling(stack: Stack, capture: Capture) -> Iterator[tuple[Watched, Future[tuple[Replayed, dict[str, Any]]]]]:
+    """A call in a thread of its own, said again in real time; and somebody who looks at the playlist."""
+    call_id = f"watched-{capture.name}"
     watched, done, over = Watched(), Future[tuple[Replayed, dict[str, Any]]](), threading.Event()
 
     async def call() -> tuple[Replayed, dict[str, Any]]:
         async with new_client() as client:
-            server = Server(stack.url, stack.token, _CALL, client)
-            said = await replay(server, load_named("duo-split"), options={"preset": "480p"})
+            server = Server(stack.url, stack.token, call_id, client)
+            said = await replay(server, capture, options={"preset": "480p"})
             return said, await server.finished(said.recording_id, 90)
 
     def run() -> None:
@@ -95,11 +103,11 @@ def calling(stack: Stack) -> Iterator[tuple[Watched, Future[tuple[Replayed, dict
 
     def look() -> None:
         with httpx.Client(base_url=stack.url, trust_env=False) as client:
-            headers = stack.headers("viewer", _CALL)
+            headers = stack.headers("viewer", call_id)
             while not over.wait(0.2):
-                found = client.get(f"/video-calls/{_CALL}/recordings", headers=headers).json()["data"]["items"]
+                found = client.get(f"/video-calls/{call_id}/recordings", headers=headers).json()["data"]["items"]
                 if found:
-                    watched.look(client, f"/video-calls/{_CALL}/recording/{found[0]['recordingId']}", headers)
+                    watched.look(client, f"/video-calls/{call_id}/recording/{found[0]['recordingId']}", headers)
 
     threads = [threading.Thread(target=work, daemon=True) for work in (run, look)]
     for thread in threads:
@@ -115,9 +123,22 @@ def calling(stack: Stack) -> Iterator[tuple[Watched, Future[tuple[Replayed, dict
 def test_a_call_is_watched_while_it_runs_and_to_its_end(
     stack: Stack, playwright: Playwright, chromium: str, tmp_path: Path
 ) -> None:
+    watch(stack, playwright, chromium, tmp_path, load_named("duo-split"), native=False)
+
+
+@pytest.mark.slow
+def test_chromium_itself_watches_a_call_of_which_three_segments_are_there(
+    stack: Stack, playwright: Playwright, chromium: str, tmp_path: Path
+) -> None:
+    watch(stack, playwright, chromium, tmp_path, generate_call(seed=11, count=2, length_ms=56_000), native=True)
+
+
+def watch(stack: Stack, playwright: Playwright, chromium: str, folder: Path, capture: Capture, *, native: bool) -> None:
+    """`native`: Chromium's own player begins while the call runs, and not after it. It wants three segments then (RFC
+    8216, 6.3.3: a client should not begin nearer to the end of what is live)."""
     browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
     try:
-        with calling(stack) as (watched, done):
+        with calling(stack, capture) as (watched, done):
             assert watched.begun.wait(60), "no segment while the call ran"
             assert not done.done()
             page = browser.new_page()
@@ -126,25 +147,34 @@ def test_a_call_is_watched_while_it_runs_and_to_its_end(
             page.add_script_tag(path=_MODULES / "hls.js" / "dist" / "hls.min.js")
             page.add_script_tag(path=_MODULES / "dashjs" / "dist" / "modern" / "umd" / "dash.all.min.js")
             page.evaluate(_PLAY, [stack.url + watched.url, stack.url + watched.dash_url])
-            players = page.evaluate("[...document.querySelectorAll('video')].map(video => video.id)")
-            print(f"played by {', '.join(players)}")
-            until(lambda: faults(page) or all(at > 0.5 for at in times(page)), 60, "pictures move")
-            assert faults(page) == []
-            running = not done.done()
+            play(page)
+            if native:
+                until(lambda: len(watched.appeared) >= 3 or done.done(), 90, "three segments")
+                page.evaluate(_NATIVE, stack.url + watched.url)
+                play(page)
+            assert not done.done(), "the call was over before anybody saw it"
             said, state = done.result(120)
-            assert running, "the call was over before anybody saw it"
+            if not native:
+                page.evaluate(_NATIVE, stack.url + watched.url)
+                play(page)
             page.evaluate("for (const video of document.querySelectorAll('video')) video.playbackRate = 4")
             ended = "[...document.querySelectorAll('video')].every(video => video.ended)"
-            until(lambda: page.evaluate(ended), 90, "all of it was seen")
-            durations = page.evaluate("[...document.querySelectorAll('video')].map(video => video.duration)")
+            until(lambda: faults(page) or page.evaluate(ended), 120, "all of it was seen")
             assert faults(page) == []
+            durations = page.evaluate("[...document.querySelectorAll('video')].map(video => video.duration)")
             film_s = (said.stopped_ms - said.started_ms) / 1000
             assert all(abs(duration - film_s) < 0.1 for duration in durations), (durations, film_s)
     finally:
         browser.close()
     check_delay(watched)
-    check_archive(stack, said, watched, film_s, tmp_path)
+    check_archive(stack, said, watched, film_s, folder)
     assert {"hls/index.m3u8", "dash/manifest.mpd"} <= {artifact["name"] for artifact in state["artifacts"]}
+
+
+def play(page: Page) -> None:
+    """Wait until pictures move in every player."""
+    until(lambda: faults(page) or all(at > 0.5 for at in times(page)), 60, "pictures move")
+    assert faults(page) == []
 
 
 def times(page: Page) -> list[float]:
