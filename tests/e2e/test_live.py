@@ -130,7 +130,7 @@ def test_a_call_is_watched_while_it_runs_and_to_its_end(
 def test_chromium_itself_watches_a_call_of_which_three_segments_are_there(
     stack: Stack, playwright: Playwright, chromium: str, tmp_path: Path
 ) -> None:
-    watch(stack, playwright, chromium, tmp_path, generate_call(seed=11, count=2, length_ms=56_000), native=True)
+    watch(stack, playwright, chromium, tmp_path, generate_call(seed=11, count=2, length_ms=48_000), native=True)
 
 
 def watch(stack: Stack, playwright: Playwright, chromium: str, folder: Path, capture: Capture, *, native: bool) -> None:
@@ -157,7 +157,9 @@ def watch(stack: Stack, playwright: Playwright, chromium: str, folder: Path, cap
             if not native:
                 page.evaluate(_NATIVE, stack.url + watched.url)
                 play(page)
-            page.evaluate("for (const video of document.querySelectorAll('video')) video.playbackRate = 4")
+            # Chromium's own player refuses other rates than 1 of what it took for live
+            hurried = "video:not(#native)" if native else "video"
+            page.evaluate(f"for (const video of document.querySelectorAll('{hurried}')) video.playbackRate = 4")
             ended = "[...document.querySelectorAll('video')].every(video => video.ended)"
             until(lambda: faults(page) or page.evaluate(ended), 120, "all of it was seen")
             assert faults(page) == []
