@@ -71,6 +71,24 @@ def put(storage: Storage, recording_id: str, track: Track, facts: Iterable[Track
     return len(new)
 
 
+def muted(storage: Storage, recording_id: str, track: Track) -> tuple[tuple[int, int | None], ...]:
+    """The spans [from_ms, to_ms) on the client's clock in which a track was muted; None: to its end.
+
+    By names alone: this is asked for whenever a recording is planned, and there are thousands of facts about health.
+    """
+    names = (
+        entry.key for entry in storage.list(keys.track_facts_prefix(recording_id, track.participant_id, track.track_id))
+    )
+    told = sorted((at_ms, kind) for kind, at_ms, _ in map(keys.parse_track_fact, names) if kind in ("muted", "unmuted"))
+    spans: list[tuple[int, int | None]] = []
+    for at_ms, kind in told:
+        if kind == "muted" and not (spans and spans[-1][1] is None):
+            spans.append((at_ms, None))
+        elif kind == "unmuted" and spans and spans[-1][1] is None:
+            spans[-1] = spans[-1][0], at_ms
+    return tuple(spans)
+
+
 def read(storage: Storage, recording_id: str, track: Track, *types: str) -> list[TrackFact]:
     """The facts of a track, of these types or of all, in order of the client's clock."""
     found: dict[str, TrackFact] = {}

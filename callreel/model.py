@@ -78,6 +78,7 @@ class Track:
     announced_ms: int = 0
     complete: bool = False  #: the client said that all of it was sent
     segments: tuple[Segment, ...] = ()  #: in order of seg
+    muted: tuple[tuple[int, int | None], ...] = ()  #: [from_ms, to_ms) in which its page showed nothing, client's clock
 
     @property
     def heard_ms(self) -> int:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from . import journal, keys
+from . import facts, journal, keys
 from .errors import ObjectMissing
 from .model import Chunk, Participant, Recording, Segment, Track
 from .storage import Storage
@@ -20,7 +20,20 @@ def load(storage: Storage, recording_id: str) -> Recording:
     """Journal and chunks of one recording. Raises `UnknownRecording`."""
     state = journal.fold(recording_id, journal.read(storage, recording_id))
     filled = with_chunks(state, read_chunks(storage, recording_id), read_mime_types(storage, recording_id))
+    filled = with_muted(storage, filled)
     return with_dropped(filled, read_dropped(storage, state)) if state.dropped else filled
+
+
+def with_muted(storage: Storage, recording: Recording) -> Recording:
+    """The recording with what its clients told about cameras that were off."""
+
+    def told(participant: Participant) -> Participant:
+        spans = [(track, facts.muted(storage, recording.recording_id, track)) for track in participant.tracks]
+        return replace(
+            participant, tracks=tuple(replace(track, muted=muted) if muted else track for track, muted in spans)
+        )
+
+    return replace(recording, participants=tuple(told(participant) for participant in recording.participants))
 
 
 def read_chunks(storage: Storage, recording_id: str) -> list[Chunk]:

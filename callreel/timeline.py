@@ -7,7 +7,7 @@ be missing there; not having come yet, having left, or being between two segment
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -88,8 +88,8 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
                 drifts[place] = measure(segment, scans.get(place, ()))
                 zero_us = (anchors[place].zero_ms - recording.started_ms) * US_PER_MS
                 placed = _place_runs(track, segment, scans.get(place, ()), drifts[place], zero_us, stretches, recording)
-                clips += placed
                 presences += _presences(placed, stretches)
+                clips += _shown(placed, track, segment)  # who switches off their camera is still there
             gaps += track_gaps(track, scans, anchors, drifts, recording.started_ms, stretches)
     return Timeline(
         duration_us=duration_us,
@@ -137,6 +137,26 @@ def _place_runs(
                             line=placed,
                         )
                     )
+    return found
+
+
+def _shown(clips: Sequence[Clip], track: Track, segment: Segment) -> list[Clip]:
+    """The clips without the pictures that a camera made while it was off: they are black, and a card says more."""
+    found = list(clips)
+    start_ms = segment.came[0].start_ms
+    for off_ms, on_ms in track.muted:
+        kept = []
+        for clip in found:
+            off_us = clip.line.placed_us((off_ms - start_ms) * US_PER_MS)
+            on_us = clip.to_us if on_ms is None else clip.line.placed_us((on_ms - start_ms) * US_PER_MS)
+            if clip.kind == "audio" or off_us >= clip.to_us or on_us <= clip.from_us:
+                kept.append(clip)
+                continue
+            if clip.from_us < off_us:
+                kept.append(replace(clip, to_us=off_us))
+            if on_us < clip.to_us:
+                kept.append(replace(clip, from_us=on_us))
+        found = kept
     return found
 
 

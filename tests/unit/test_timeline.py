@@ -212,6 +212,25 @@ def test_who_is_there_until_shortly_before_the_end_is_shown_to_the_last_picture(
     assert shown(early, scans) == [(0, 120, 2), (120, 192, 1)]
 
 
+def test_a_camera_that_is_off_is_a_card_and_its_owner_stays() -> None:
+    """Instants of facts are on the client's clock; here it runs a second behind the recording's."""
+    on = track(segment([0, 1, 2, 3, 4], start_ms=1_000))
+    off = replace(on, muted=((5_000, 8_000), (10_000, None)))
+    scans = {("p", "cam", 0): [run(0, 5)]}
+    timeline = plan_timeline(recording(off), scans)
+    assert [(c.from_us, c.to_us, c.kind) for c in timeline.clips] == [
+        (1_000_000, 5_000_000, "video"),
+        (8_000_000, 10_000_000, "video"),
+    ]
+    assert [(p.from_us, p.to_us) for p in timeline.presences] == [(1_000_000, 11_000_000)]
+    # the last picture is held for a second, as over any hole
+    assert shown(timeline, scans) == [
+        (0, 30, 0), (30, 180, 1), (180, 240, 1), (240, 330, 1), (330, 600, 0)
+    ]  # fmt: skip
+    heard = replace(off, track_id="mic", kind="audio")
+    assert len(plan_timeline(recording(heard), {("p", "mic", 0): [run(0, 5, sound=True)]}).clips) == 1
+
+
 def test_a_still_screen_stands_until_its_recorder_ended() -> None:
     still = replace(run(0, 3), video=Packets(**{n: getattr(run(0, 1).video, n)[:5] for n in Packets.__slots__}))
     timeline = plan_timeline(recording(track(segment([0, 1, 2]))), {("p", "cam", 0): [still]})

@@ -28,6 +28,8 @@ import { SegmentRecorder } from "./recorder.js";
 
 const FIRST_REST_MS = 250;
 const LONGEST_REST_MS = 30_000;
+/** How often a track is asked whether its page switched it off: a card that comes so late is nothing anybody sees. */
+const SWITCHED_MS = 200;
 /** A source that is silent whatever recorder looks at it is looked at less often. */
 const PATIENCE_MS = 6_000;
 /** A second device may be given at once; a track that ended twice a second would be a loop. */
@@ -61,10 +63,16 @@ export class Take {
     this.#failures = 0;
     const say = (/** @type {Event} */ { type }) => this.tell(type === "mute" ? "muted" : type === "unmute" ? "unmuted" : "ended");
     for (const type of ["mute", "unmute", "ended"]) track.addEventListener?.(type, say);
+    // No event tells that a page switched its camera off; its recorder goes on with black pictures.
+    let on = track.enabled;
+    const switched = setInterval(() => {
+      if (track.enabled !== on) this.tell((on = track.enabled) ? "unmuted" : "muted");
+    }, SWITCHED_MS);
     this.#unwatch = () => {
+      clearInterval(switched);
       for (const type of ["mute", "unmute", "ended"]) track.removeEventListener?.(type, say);
     };
-    if (track.muted) this.tell("muted");
+    if (track.muted || track.enabled === false) this.tell("muted");
     this.restart(reason);
   }
 
