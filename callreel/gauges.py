@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from redis import Redis, RedisError
+from redis import Redis, RedisError, ResponseError
 
-from . import __version__, keys
+from . import __version__, keys, present
 from .errors import Unavailable
 from .index import Index
+from .owed import Owed
 from .queue import QUEUES
 from .states import FINAL, Status
 
@@ -46,14 +47,21 @@ def staff(redis: Redis) -> Staff:
     return Staff({state: states.count(state) for state in WORKER_STATES}, bool(led))
 
 
-def gauges(index: Index, folder: Path) -> Iterator[Metric]:
+def gauges(index: Index, folder: Path, endpoint_ids: Iterable[str] = ()) -> Iterator[Metric]:
     """Everything that is not counted. Never fails: where Redis does not answer, that is what is told."""
     yield _gauge("build_info", "The version that answers.", {__version__: 1}, "version")
     disk = shutil.disk_usage(folder)
     yield _gauge("disk_free_bytes", "Room where recordings are stored.", disk.free)
     yield _gauge("disk_free_ratio", "Of all room there.", disk.free / disk.total)
     try:
-        found = [*_recordings(index), *_queues(index.redis), *_staff(index.redis)]
+        found = [
+            *_recordings(index),
+            *_queues(index.redis),
+            *_staff(index.redis),
+            *_webhooks(index.redis, endpoint_ids),
+            *present.together(index.redis),
+            *_persistence(index.redis),
+        ]
     except (RedisError, Unavailable):
         found = []
     yield _gauge("redis_up", "1 where index and queue answer, and the index is filled.", float(bool(found)))
@@ -62,12 +70,16 @@ def gauges(index: Index, folder: Path) -> Iterator[Metric]:
 
 def _recordings(index: Index) -> Iterator[Metric]:
     begun_ms: dict[str, list[int]] = {str(status): [] for status in Status if status not in FINAL}
+    asked_ms: list[int] = []
     for recording in index.open_recordings():
         begun_ms.get(str(recording.status), []).append(recording.started_ms)
+        if recording.status is Status.DELETING and recording.deleting_ms:
+            asked_ms.append(recording.deleting_ms)
     counts = {state: len(found) for state, found in begun_ms.items()}
     ages_s = {state: time.time() - min(found) / 1000 for state, found in begun_ms.items() if found}
     yield _gauge("recordings", "Recordings that are not final.", counts, "state")
     yield _gauge("recording_oldest_seconds", "Since the start of the oldest of them.", ages_s, "state")
+    yield _gauge("deletion_oldest_pending_seconds", "How long the oldest deletion takes already.", _age_s(asked_ms))
 
 
 def _queues(redis: Redis) -> Iterator[Metric]:
@@ -89,6 +101,26 @@ def _staff(redis: Redis) -> Iterator[Metric]:
     there = staff(redis)
     yield _gauge("workers", "Workers that are alive.", there.workers, "state")
     yield _gauge("sweeper_leads", "1 where a sweeper looks after deadlines.", float(there.sweeper))
+
+
+def _webhooks(redis: Redis, endpoint_ids: Iterable[str]) -> Iterator[Metric]:
+    told = Owed(redis)
+    since_ms = [at_ms for each in endpoint_ids if (at_ms := told.oldest_ms(each)) is not None]
+    yield _gauge("webhook_oldest_pending_seconds", "How long the oldest webhook waits to be taken.", _age_s(since_ms))
+
+
+def _persistence(redis: Redis) -> Iterator[Metric]:
+    try:
+        told = redis.info("persistence")
+    except ResponseError:  # not every service that offers a Redis lets everybody ask
+        return
+    kept = bool(told.get("aof_enabled")) and told.get("aof_last_write_status") == "ok"
+    yield _gauge("redis_aof_ok", "1 where Redis has an append-only file and its last write succeeded.", float(kept))
+
+
+def _age_s(instants_ms: Sequence[int]) -> float:
+    """How long ago the first of them was; 0 where there is none."""
+    return max(0.0, time.time() - min(instants_ms) / 1000) if instants_ms else 0.0
 
 
 def _gauge(name: str, text: str, values: float | Mapping[str, float], label: str = "") -> Metric:

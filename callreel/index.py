@@ -46,6 +46,7 @@ class OpenRecording:
     started_ms: int
     stopped_ms: int | None
     max_duration_s: int | None
+    deleting_ms: int | None  #: when it was given to deletion
     last_chunk_ms: int  #: 0 where none came
     chunks: int  #: how many were registered; moves with every new one
 
@@ -105,6 +106,8 @@ class Index:
             fields += ["stoppedMs", recording.stopped_ms]
         if recording.options.max_duration_s is not None:
             fields += ["maxDurationS", recording.options.max_duration_s]
+        if recording.status in (Status.DELETING, Status.DELETED):
+            fields += ["deletingMs", recording.ended_ms]
         for track in recording.tracks():
             fields += [f"owner:{track.track_id}", track.participant_id]
             if track.participant_id in recording.removed:
@@ -118,7 +121,7 @@ class Index:
 
     def forget(self, recording_id: str) -> None:
         """Keep nothing of a recording that is being deleted but that it is. Raises `Unavailable`."""
-        kept = ("status", "sequence", "startedMs", "stoppedMs")
+        kept = ("status", "sequence", "startedMs", "stoppedMs", "deletingMs")
         own = keys.index_recording(recording_id)
 
         def forget() -> None:
@@ -225,10 +228,12 @@ def _count(recording: Recording, fact: Fact) -> None:
     """Steps of recordings, and what their films lack when they are there."""
     if fact.type == "started" or fact.type in TRANSITIONS:
         cause = fact.data.get("reason") or fact.data.get("code") or ""
-        metrics.TRANSITIONS.labels(str(recording.status), str(cause)[:40]).inc()
+        metrics.TRANSITIONS.labels(str(recording.before or ""), str(recording.status), str(cause)[:40]).inc()
     if fact.type == "completed":
         for gap in recording.gaps:
-            metrics.GAPS.labels(str(gap.get("reason", ""))).inc()
+            reason = str(gap.get("reason", ""))
+            metrics.GAPS.labels(reason).inc()
+            metrics.GAP_S.labels(reason).inc(max(0, gap.get("toMs", 0) - gap.get("fromMs", 0)) / 1000)
 
 
 def _open(recording_id: str, facts: dict[str, str]) -> OpenRecording:
@@ -241,6 +246,7 @@ def _open(recording_id: str, facts: dict[str, str]) -> OpenRecording:
         started_ms=int(facts["startedMs"]),
         stopped_ms=number("stoppedMs"),
         max_duration_s=number("maxDurationS"),
+        deleting_ms=number("deletingMs"),
         last_chunk_ms=number("lastChunkMs") or 0,
         chunks=number("chunks") or 0,
     )

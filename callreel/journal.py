@@ -125,7 +125,7 @@ def _start(recording_id: str, fact: Fact) -> Recording:
 
 def apply(state: Recording, fact: Fact) -> Recording:
     """The state after one more fact. Raises `InvalidState`."""
-    state = replace(state, status=after(state.status, fact.type), sequence=fact.sequence)
+    state = replace(state, status=after(state.status, fact.type), before=state.status, sequence=fact.sequence)
     step = _STEPS.get(fact.type)
     return step(state, fact) if step else state
 

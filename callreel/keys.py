@@ -233,6 +233,7 @@ def delivery_record(endpoint_id: str, recording_id: str, number: int) -> str:
 # ── Redis ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 INDEX_PREFIX = "callreel:"
 METRICS = "callreel:metrics"  #: counts of all processes together, see `callreel.metrics`
+PRESENT = "callreel:present"  #: what processes hold at this moment, see `callreel.present`
 SWEEP_LEASE = "callreel:sweep:lease"  #: held by the sweeper that leads
 PROBE = "callreel:probe"  #: written by who asks whether the index takes anything
 EPOCH = "callreel:epoch"  #: absent means that the index was flushed
@@ -267,6 +268,11 @@ def index_owed(endpoint_id: str) -> str:
 def delivery_tried(endpoint_id: str, recording_id: str) -> str:
     """What the last attempts came to."""
     return f"callreel:webhooks:tried:{endpoint_id}:{recording_id}"
+
+
+def deliveries_waiting(endpoint_id: str) -> str:
+    """Sorted set of recordings of which an event was not taken, by since when it is owed."""
+    return f"callreel:webhooks:waiting:{endpoint_id}"
 
 
 def endpoint_rest(endpoint_id: str) -> str:

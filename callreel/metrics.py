@@ -25,6 +25,7 @@ REGISTRY = CollectorRegistry()
 
 _SHORT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LONG_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_TRIES = (1, 2, 3, 5, 8)
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
@@ -39,23 +40,33 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
 CHUNKS = _counter("chunks", "Chunks: stored, duplicate, conflict or rejected; reason is the code.", "result", "reason")
 CHUNK_BYTES = _counter("chunk_bytes", "Bytes of chunks that were stored.")
 CHUNK_ACK_S = _histogram("chunk_ack_seconds", "From a chunk's headers to its acknowledgement.", _SHORT_S)
+CHUNK_FSYNC_S = _histogram("chunk_fsync_seconds", "How long chunks waited to be durable objects.", _SHORT_S)
 CLIENT_LAG_S = _histogram("client_lag_seconds", "From a chunk's recording to its acknowledgement.", _LONG_S)
 LATE_CHUNKS = _counter("late_chunks", "Chunks that were stored after stop.")
 REQUESTS = _counter("http_requests", "Answers, without those to chunks.", "route", "method", "status")
 REQUEST_S = _histogram("http_request_duration_seconds", "Until an answer began, without chunks.", _SHORT_S, "route")
 REFUSALS = _counter("http_refusals", "Refusals by their code.", "code")
+AUTH_FAILURES = _counter("auth_failures", "Refusals because of who asked; kind is the code.", "kind")
 LOOP_LAG_S = _histogram("event_loop_lag_seconds", "How late an ingest process came to what was due.", _SHORT_S)
 
 # ── recordings ───────────────────────────────────────────────────────────────────────────────────────────────────────
-TRANSITIONS = _counter("recording_transitions", "Steps of recordings, by the state they led to.", "to", "cause")
+TRANSITIONS = _counter("recording_transitions", "Steps of recordings, from state to state.", "from", "to", "cause")
 GAPS = _counter("gaps", "Gaps of recordings when they were completed.", "reason")
+GAP_S = _counter("gap_seconds", "How long these gaps are together.", "reason")
 REBUILDS = _counter("redis_rebuilds", "Times the index was made anew.")
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 JOBS = _counter("jobs", "Jobs that ended: ok, failed, or killed with their process.", "kind", "result")
 JOB_S = _histogram("job_seconds", "How long jobs took.", _LONG_S, "kind")
+JOB_ATTEMPTS = _histogram("job_attempts", "How often work was begun until it came to its end.", _TRIES, "kind")
 JOB_WAIT_S = _histogram("job_wait_seconds", "How long jobs waited in their queue.", _LONG_S, "kind")
+DELETIONS = _counter("deletions", "Deletions that were tried: deleted, waiting, or failed.", "result")
 WEBHOOKS = _counter("webhook_deliveries", "Attempts at webhooks: delivered, retry, or dead.", "event", "result")
+
+# ── storage ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+STORAGE = _counter("storage_operations", "Operations: ok, taken, or the error's code.", "backend", "op", "result")
+STORAGE_S = _histogram("storage_operation_seconds", "How long operations took.", _SHORT_S, "backend", "op")
+INTEGRITY = _counter("integrity_failures", "Reads of chunks that are not what was uploaded.")
 
 _told: dict[str, float] = {}  #: sample → what of it this process has added so far; a fork has its parent's
 _telling = threading.Lock()

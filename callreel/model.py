@@ -143,6 +143,7 @@ class Recording:
     error_code: str = ""
     error_message: str = ""
     sequence: int = 0  #: how many facts the journal had
+    before: Status | None = None  #: the status before the last of them
 
     def tracks(self) -> list[Track]:
         return [track for participant in self.participants for track in participant.tracks]

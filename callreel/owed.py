@@ -82,6 +82,8 @@ class Owed:
         """Look again then, or, None, not at all; unless more than `sequence` facts have been noted meanwhile."""
         names = [keys.index_recording(recording_id), keys.index_owed(endpoint_id)]
         self._told(keys=names, args=[recording_id, sequence, "" if at_ms is None else at_ms])
+        if at_ms is None:
+            self._redis.zrem(keys.deliveries_waiting(endpoint_id), recording_id)
 
     def now(self, endpoint_id: str, recording_id: str, now_ms: int) -> None:
         """Look at once, whatever the last attempts came to."""
@@ -96,16 +98,24 @@ class Owed:
         numbers = {name: int(found[name]) for name in ("event", "attempts", "at_ms", "next_ms")}
         return Tried(**numbers, answer=found["answer"])
 
-    def failed(self, endpoint_id: str, recording_id: str, tried: Tried) -> None:
+    def failed(self, endpoint_id: str, recording_id: str, tried: Tried, since_ms: int) -> None:
+        """`since_ms`: since when the event is owed."""
         name = keys.delivery_tried(endpoint_id, recording_id)
         fields: dict[Any, Any] = asdict(tried)
         with self._redis.pipeline() as pipe:
             pipe.hset(name, mapping=fields)
             pipe.expire(name, _KEPT_S)
+            pipe.zadd(keys.deliveries_waiting(endpoint_id), {recording_id: since_ms})
             pipe.execute()
 
     def forget(self, endpoint_id: str, recording_id: str) -> None:
         self._redis.delete(keys.delivery_tried(endpoint_id, recording_id))
+        self._redis.zrem(keys.deliveries_waiting(endpoint_id), recording_id)
+
+    def oldest_ms(self, endpoint_id: str) -> int | None:
+        """Since when the oldest event is owed that was not taken so far; None where there is none."""
+        found: list[tuple[str, float]] = self._redis.zrange(keys.deliveries_waiting(endpoint_id), 0, 0, withscores=True)  # type: ignore[assignment]  # as above
+        return int(found[0][1]) if found else None
 
     # ── an endpoint that does not answer ─────────────────────────────────────────────────────────────────────────────
     def rests(self, endpoint_id: str, now_ms: int) -> bool:

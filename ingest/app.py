@@ -29,7 +29,6 @@ from callreel.control import Control, now_ms
 from callreel.errors import CallreelError, Unavailable
 from callreel.index import Index, IndexLost, connect
 from callreel.logs import configure_logs
-from callreel.metrics import REFUSALS
 from callreel.owed import Teller
 from callreel.queue import Queue
 from callreel.settings import Settings
@@ -44,7 +43,7 @@ from .bodies import Disk
 from .control import ControlCalls
 from .cors import Cors
 from .doors import Door, Free, guarded
-from .errors import on_callreel_error, on_exception, on_http_exception
+from .errors import count, on_callreel_error, on_exception, on_http_exception
 from .event_socket import EventSocket
 from .events import EventCalls, Wakes
 from .files import FileCalls
@@ -228,7 +227,7 @@ def _noticing(shell: Shell) -> Refuse:
 
     async def handle(request: Request, error: Exception) -> Response:
         assert isinstance(error, CallreelError)
-        REFUSALS.labels(error.code).inc()
+        count(error)
         if isinstance(error, IndexLost):
             shell.index_lost.set()
         return await on_callreel_error(request, error)
@@ -251,7 +250,7 @@ async def _lifespan(shell: Shell, wakes: Wakes, signalling: Signal, metrics: Met
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await signalling.close()
-        await shell.pools.probes.run(metrics.push)
+        await shell.pools.probes.run(metrics.leave)
         shell.pools.close()
 
 

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from callreel import errors
 from callreel.errors import CallreelError
+from callreel.metrics import AUTH_FAILURES, REFUSALS
 
 #: Seconds a client should wait where the error itself does not say: a process restarts within that.
 _RETRY_AFTER_S = 2
@@ -20,6 +21,13 @@ _BY_STATUS: dict[int, type[CallreelError]] = {
     405: errors.MethodNotAllowed,
     413: errors.BodyTooLarge,
 }
+
+
+def count(error: CallreelError) -> None:
+    """A refusal, wherever it is said."""
+    REFUSALS.labels(error.code).inc()
+    if error.status in (401, 403):
+        AUTH_FAILURES.labels(error.code).inc()
 
 
 def document(error: CallreelError) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from callreel import wire
 from callreel.errors import CallreelError, InternalError, InvalidRequest, RequestTimeout, Unauthorized
+from callreel.present import WEBSOCKETS
 from callreel.tokens import Caller
 
 from .auth import EVERYBODY, check_may, check_path
-from .errors import document
+from .errors import count, document
 from .events import HEARTBEAT, EventCalls
 from .shell import Shell
 from .sockets import close, first_of
@@ -55,7 +56,8 @@ class EventSocket:
         try:
             hello = await self._hello(socket)
             told = self._events.follow(socket.path_params["callId"], hello.caller, hello.after)
-            await first_of(_tell(socket, told), _listen(socket))
+            with WEBSOCKETS.track_inprogress():
+                await first_of(_tell(socket, told), _listen(socket))
             if self._shell.closing.is_set():
                 await close(socket, _RESTART, "the server ends")
             else:
@@ -111,6 +113,7 @@ async def _listen(socket: WebSocket) -> None:
 
 async def _refuse(socket: WebSocket, error: CallreelError) -> None:
     """The problem document as the last frame, for a close carries no more than a code and 123 bytes."""
+    count(error)
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
         await socket.send_text(wire.text(document(error)))
     await close(socket, _REFUSED + error.status, error.code)

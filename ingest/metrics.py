@@ -7,6 +7,7 @@ else, a service's token for `*` opens everything anyway.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 
@@ -15,9 +16,10 @@ from redis import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callreel import gauges, metrics
+from callreel import gauges, metrics, webhooks
 from callreel.errors import Forbidden, Unavailable
 from callreel.index import Index, connect
+from callreel.present import Presence
 from callreel.storage.local import LocalStorage
 
 from .auth import SERVICES
@@ -32,6 +34,8 @@ class MetricCalls:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._index = Index(connect(shell.settings.redis_url, timeout_s=PATIENCE_S / 2, attempts=1))
+        self._endpoints = [endpoint.id for endpoint in webhooks.endpoints(shell.settings)]
+        self._presence = Presence(self._index.redis)
         self._text = Probe(shell.pools.probes, self._collect)
 
     async def metrics(self, request: Request) -> Response:
@@ -56,12 +60,12 @@ class MetricCalls:
     def _collect(self) -> bytes:
         storage, counts = self._shell.storage, {}
         try:
-            metrics.push(self._index.redis)  # what this process has counted lately is told at once
+            self._tell()  # what this process has counted lately is told at once
             counts = metrics.totals(self._index.redis)
         except RedisError as error:
             log.info("metrics: counts cannot be told: %s", error)
         folder = storage.root if isinstance(storage, LocalStorage) else self._shell.disk.folder
-        return metrics.text_of(counts, gauges.gauges(self._index, folder))
+        return metrics.text_of(counts, gauges.gauges(self._index, folder, self._endpoints))
 
     async def share(self) -> None:
         """Add what this process counts to what all have counted, until cancelled."""
@@ -73,8 +77,19 @@ class MetricCalls:
             await self._shell.pools.probes.run(self.push)
 
     def push(self) -> None:
-        """Never fails: what cannot be added now is added later."""
+        """Never fails: what cannot be told now is told later."""
         try:
-            metrics.push(self._index.redis)
+            self._tell()
         except RedisError as error:
             log.info("metrics: counts are added later: %s", error)
+
+    def leave(self) -> None:
+        """The last word of a process that ends. Never fails."""
+        self.push()
+        with contextlib.suppress(RedisError):
+            self._presence.leave()
+
+    def _tell(self) -> None:
+        """Raises `RedisError`."""
+        metrics.push(self._index.redis)
+        self._presence.tell()

@@ -27,6 +27,7 @@ from callreel.tokens import Caller, make_token
 
 from .auth import Auth
 from .bodies import read_json
+from .errors import count
 from .shell import success
 from .sockets import close, first_of
 
@@ -97,6 +98,7 @@ class Signal:
             finally:
                 await self._leave(seat)
         except CallreelError as error:
+            count(error)
             await close(socket, _CLOSE_UNAUTHORIZED, error.code)
         except RedisError:
             await close(socket, _CLOSE_UNAVAILABLE, "unavailable")

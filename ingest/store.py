@@ -7,6 +7,7 @@ in between leaves something that the same client's next try completes.
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from callreel import keys
 from callreel.control import now_ms
 from callreel.errors import DigestMismatch, ObjectMissing, PermanentError, RecordingDeleted, UnsupportedMedia
 from callreel.failpoints import failpoint
+from callreel.metrics import CHUNK_FSYNC_S
 from callreel.model import Chunk
 from callreel.slots import Committed, Conflict, Reserved
 from callreel.sniff import may_be_media
@@ -68,7 +70,9 @@ class ChunkStore:
         if not reserved.stored:
             self._describe(incoming, reserved.chunk, content)
             failpoint("ack.described")
+            begun_s = time.monotonic()
             new = self._shell.storage.put_if_absent(key, content)
+            CHUNK_FSYNC_S.observe(time.monotonic() - begun_s)
         failpoint("ack.stored")
         try:
             here = self._shell.slots.commit(incoming.recording_id, reserved.chunk, incoming.mime_type)

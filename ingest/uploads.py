@@ -15,6 +15,7 @@ from callreel.control import now_ms
 from callreel.errors import CallreelError, ChunkConflict, ChunkTooLarge, LengthRequired, MalformedChunk, RequestTimeout
 from callreel.failpoints import failpoint
 from callreel.metrics import CHUNK_ACK_S, CHUNK_BYTES, CHUNKS, CLIENT_LAG_S, LATE_CHUNKS
+from callreel.present import INFLIGHT_BYTES
 from callreel.slots import Committed
 from callreel.states import ACTIVE
 
@@ -41,6 +42,7 @@ class ChunkDoor:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._memory = Memory(shell.settings.inflight_bytes)
+        INFLIGHT_BYTES.set_function(lambda: self._memory.held_bytes)  # looked up when it is told, not by every chunk
         self._admitted: Remembered[tuple[str, str, str], tuple[str, float]] = Remembered()
         self._store = ChunkStore(shell)
 

@@ -149,6 +149,7 @@ def _note(man: Postman, delivery: Delivery, records: Sequence[Record], answer: A
             endpoint_id,
             recording_id,
             Tried(event=sequence, attempts=attempts, at_ms=now, answer=str(answer), next_ms=verdict.next_ms),
+            delivery.since_ms,
         )
         return
     if verdict.outcome == "dead":

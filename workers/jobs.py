@@ -9,6 +9,7 @@ from callreel.errors import CallreelError, ObjectMissing, RecordingDeleted, Rend
 from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.index import connect as connect_index
+from callreel.metrics import DELETIONS
 from callreel.owed import Owed, Teller
 from callreel.queue import Queue
 from callreel.settings import Settings, load_settings
@@ -130,8 +131,14 @@ def export(recording_id: str, participant_id: str, track_id: str) -> None:
 
 def delete(recording_id: str) -> None:
     require_worker()
-    with contextlib.suppress(UnknownRecording):
-        erasing.erase(bench(), recording_id)  # tried for as long as it takes: whoever looks after it asks again
+    try:  # for as long as it takes: whoever looks after it asks again
+        done = erasing.erase(bench(), recording_id)
+    except UnknownRecording:
+        return
+    except Exception:
+        DELETIONS.labels("failed").inc()
+        raise
+    DELETIONS.labels("deleted" if done else "waiting").inc()
 
 
 def deliver(recording_id: str, endpoint_id: str) -> None:

@@ -17,6 +17,7 @@ import structlog
 from callreel import keys
 from callreel.errors import MediaUnreadable, ObjectMissing, RenderFailed
 from callreel.failpoints import failpoint
+from callreel.metrics import INTEGRITY
 from callreel.profiles import NONE
 from callreel.settings import Settings
 from callreel.storage import Storage
@@ -138,6 +139,7 @@ def read_input(storage: Storage, item: dict[str, Any], objects: dict[str, str]) 
 def _checked(storage: Storage, objects: dict[str, str], digest: str) -> bytes:
     data = storage.get(objects[digest])
     if sha256(data).hexdigest() != digest:
+        INTEGRITY.inc()
         raise MediaUnreadable(f"the stored bytes of {objects[digest]} are not those that were uploaded")
     return data
 

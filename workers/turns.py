@@ -12,6 +12,7 @@ from redis import Redis
 
 from callreel import keys
 from callreel.failpoints import failpoint
+from callreel.metrics import JOB_ATTEMPTS
 from callreel.queue import LEASE_S
 
 #: After so long an `advance` may have died, and another one begins beside it: harmless, and rarely needed.
@@ -55,6 +56,7 @@ class Turns:
         failpoint("job.begun")
         yield tries
         failpoint("job.done")
+        JOB_ATTEMPTS.labels(job).observe(tries)
         self._redis.delete(key)
 
 

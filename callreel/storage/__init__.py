@@ -64,9 +64,14 @@ STORAGES: dict[str, Callable[[str, bool], Storage]] = {
 
 
 def open_storage(url: str, *, fsync: bool = True) -> Storage:
-    """The storage at an address. Raises `StorageUnsupported`, `InvalidSettings` where it cannot be written to."""
+    """The storage at an address, its operations counted.
+
+    Raises `StorageUnsupported`, `InvalidSettings` where it cannot be written to.
+    """
     scheme = urlsplit(url).scheme
     if scheme not in STORAGES:
         known = ", ".join(f"{name}://" for name in sorted(STORAGES))
         raise StorageUnsupported(f"CALLREEL_STORAGE={url}: this version stores at {known} only.")
-    return STORAGES[scheme](url, fsync)
+    from .counted import counted
+
+    return counted(STORAGES[scheme](url, fsync), scheme)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
+from redis import Redis, RedisError
 from rq import Queue as RqQueue
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
-from callreel import journal, keys, rebuild
+from callreel import journal, keys, metrics, rebuild
 from callreel.events import fold_events
 from callreel.journal import Draft
 from callreel.queue import Queue
@@ -22,6 +23,7 @@ from callreel.states import Status
 from workers.advance import Bench
 from workers.erase import erase
 from workers.jobs import bench as make_bench
+from workers.jobs import delete as delete_job
 from workers.sweep import Sweeper
 
 from .desk import CALL, Desk, application, bearer, media, refused, said
@@ -113,7 +115,7 @@ def test_nothing_of_it_is_left_in_the_index(desk: Desk, redis_url: str) -> None:
             keys.index_recording(recording_id)
         ]
         assert set(client.hgetall(keys.index_recording(recording_id))) == {
-            *("status", "sequence", "startedMs", "stoppedMs"),
+            *("status", "sequence", "startedMs", "stoppedMs", "deletingMs"),
         }
     jobs = [job for name in ("render", "export") for job in RqQueue(name, connection=queue.redis).get_job_ids()]
     assert [job.split("-")[1] for job in jobs] == [other]
@@ -157,6 +159,27 @@ def test_what_was_on_its_way_is_swept_away_before_it_counts_as_deleted(desk: Des
     assert left(desk, recording_id) == []
     assert bench.control.state(recording_id).status is Status.DELETING
     assert erase(tools(desk, redis_url), recording_id)
+
+
+def test_tries_at_a_deletion_are_counted(desk: Desk, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording_id = desk.begun()
+    delete(desk, recording_id)
+    monkeypatch.setenv("CALLREEL_STORAGE", desk.settings.storage)
+
+    def tried(result: str) -> float:
+        return metrics.REGISTRY.get_sample_value("callreel_deletions_total", {"result": result}) or 0
+
+    for result, url, grace_s in (
+        ("failed", "redis://127.0.0.1:1/0", "0"),
+        ("waiting", redis_url, "3600"),
+        ("deleted", redis_url, "0"),
+    ):
+        monkeypatch.setenv("CALLREEL_REDIS_URL", url)
+        monkeypatch.setenv("CALLREEL_DELETE_GRACE_S", grace_s)
+        before = tried(result)
+        with pytest.raises(RedisError) if result == "failed" else contextlib.nullcontext():
+            delete_job(recording_id)
+        assert tried(result) - before == 1, result
 
 
 def test_a_chunk_that_was_being_stored_when_it_was_deleted_leaves_nothing(

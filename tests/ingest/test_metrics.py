@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from redis import Redis
 
-from callreel import gauges, metrics
+from callreel import gauges, keys, metrics
+from callreel.errors import ObjectMissing
 from callreel.index import Index, connect
-from tests.ingest.desk import CALL, Desk, application, bearer, media, refused, said
+from callreel.storage import open_storage
+from tests.ingest.desk import CALL, Desk, application, bearer, chunk_headers, media, refused, said
+from tests.ingest.test_event_socket import DONE, hear, listening
 from tests.ingest.test_processes import begun, post_chunk, served, talking
 from tests.test_docs import OPERATIONS, rows, section
 
@@ -28,6 +36,11 @@ def value(text: str, name: str, **labels: str) -> float:
     """The sum of a metric's samples that have these labels."""
     found = [s for s in samples(text) if s.name == f"callreel_{name}" and labels.items() <= s.labels.items()]
     return sum(sample.value for sample in found)
+
+
+def counted(name: str, **labels: str) -> float:
+    """What this process has counted."""
+    return metrics.REGISTRY.get_sample_value(f"callreel_{name}", labels) or 0
 
 
 def told(desk: Desk) -> str:
@@ -73,18 +86,109 @@ def test_chunks_requests_refusals_and_steps_are_counted(desk: Desk) -> None:
     assert more("chunks_total", result="rejected", reason="unauthorized") == 1
     assert more("chunk_bytes_total") == sum(len(media(0, seq)) for seq in range(3))
     assert more("chunk_ack_seconds_count") == more("chunk_ack_seconds_bucket", le="+Inf") == 4
+    assert more("chunk_fsync_seconds_count") == 3
     assert more("client_lag_seconds_count") == 3
     assert more("late_chunks_total") == 1
     assert more("http_requests_total", route="start", method="POST", status="201") == 1
     assert more("http_request_duration_seconds_count", route="put") == 1
     assert more("http_refusals_total", code="unauthorized") == 1
-    assert more("recording_transitions_total", to="recording") == 1
-    assert more("recording_transitions_total", to="stopping", cause="host") == 1
+    assert more("auth_failures_total", kind="unauthorized") == 1
+    assert more("recording_transitions_total", **{"from": "", "to": "recording"}) == 1
+    assert more("recording_transitions_total", cause="host", **{"from": "recording", "to": "stopping"}) == 1
     assert value(after, "recordings", state="stopping") == 1
     assert value(after, "recording_oldest_seconds", state="stopping") > 0
+    put = {"backend": "file", "op": "put"}
+    assert more("storage_operations_total", result="ok", **put) >= 3
+    assert more("storage_operation_seconds_count", **put) == more("storage_operations_total", **put)
+    assert more("storage_operation_seconds_count", backend="file", op="list") > 0
     assert value(after, "redis_up") == 1
     assert value(after, "disk_free_bytes") > 0
     assert 0 < value(after, "disk_free_ratio") < 1
+
+
+def test_what_a_storage_refuses_is_counted(tmp_path: Path) -> None:
+    storage = open_storage(f"file://{tmp_path}")
+
+    def counts() -> list[float]:
+        results = (("put", "ok"), ("put", "taken"), ("get", "ok"), ("get", "object_missing"), ("delete", "ok"))
+        return [counted("storage_operations_total", backend="file", op=op, result=result) for op, result in results]
+
+    before = counts()
+    assert storage.put_if_absent("a/b", b"1")
+    assert not storage.put_if_absent("a/b", b"2")
+    assert storage.get("a/b", start=0, length=1) == b"1"
+    with pytest.raises(ObjectMissing):
+        storage.get("a/c")
+    storage.delete("a/b")
+    assert [b - a for a, b in zip(before, counts(), strict=True)] == [1, 1, 1, 1, 1]
+
+
+def test_what_lasts_is_looked_up(desk: Desk) -> None:
+    recording_id = desk.begun()
+    desk.stop()
+    gaps = [{"reason": "lost", "fromMs": 1000, "toMs": 3500}]
+    before = told(desk)
+    desk.write(recording_id, ("drained", {}), ("completed", {**DONE, "gaps": gaps}), ("delete_requested", {}))
+    time.sleep(0.01)
+    after = told(desk)
+    gap_s = [value(text, "gap_seconds_total", reason="lost") for text in (before, after)]
+    assert gap_s[1] - gap_s[0] == pytest.approx(2.5)
+    assert value(before, "deletion_oldest_pending_seconds") == 0
+    assert 0 < value(after, "deletion_oldest_pending_seconds") < 600
+    redis = desk.index.redis
+    kept = str(redis.config_get("appendonly")["appendonly"])
+    try:
+        for setting, ok in (("yes", 1), ("no", 0)):
+            redis.config_set("appendonly", setting)
+            assert value(told(desk), "redis_aof_ok") == ok
+    finally:
+        redis.config_set("appendonly", kept)
+
+
+def test_what_processes_hold_is_added_and_goes_with_them(desk: Desk, redis_url: str) -> None:
+    assert value(told(desk), "websockets") == 0
+    redis = connect(redis_url)
+    now_s = int(redis.time()[0])
+    redis.hset(
+        keys.PRESENT, "other", json.dumps([now_s, {"callreel_inflight_chunk_bytes": 5, "callreel_websockets": 2}])
+    )
+    redis.hset(keys.PRESENT, "killed", json.dumps([now_s - 60, {"callreel_websockets": 100}]))
+    with listening(desk) as ears:
+        hear(ears)
+        text = told(desk)
+        assert value(text, "websockets") == 3
+        assert value(text, "inflight_chunk_bytes") == 5
+    assert not redis.hexists(keys.PRESENT, "killed")
+
+
+def test_bytes_on_their_way_in_are_told(desk: Desk) -> None:
+    recording_id, content = desk.begun(), media(0, 0, 1000)
+    whole = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield content[:600]
+        whole.wait(20)
+        yield content[600:]
+
+    url, headers = desk.url(recording_id, "/tracks/cam/chunks"), {**desk.as_who, **chunk_headers(0, 0, content)}
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(
+            lambda: httpx.post(
+                f"{str(desk.client.base_url).rstrip('/')}{url}",
+                content=slowly(),
+                headers={**headers, "Content-Length": "1000"},
+                timeout=30,
+            )
+        )
+        try:
+            deadline = time.monotonic() + 20
+            while (held := value(told(desk), "inflight_chunk_bytes")) != 600 and time.monotonic() < deadline:
+                pass
+            assert held == 600
+        finally:
+            whole.set()
+        said(sent.result(), 201)
+    assert value(told(desk), "inflight_chunk_bytes") == 0
 
 
 def test_no_id_is_a_label(desk: Desk) -> None:

@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from callreel import rebuild, webhooks
+from callreel import gauges, keys, rebuild, webhooks
 from callreel.control import Control, now_ms
 from callreel.index import Index, connect
 from callreel.journal import Draft
@@ -231,6 +231,29 @@ def test_a_receiver_that_asks_for_time_is_given_it(receiver: Receiver, redis_url
     assert len(receiver.all) == 1
     here.tick(MINUTE_MS)
     assert receiver.types() == ["recordingstarted"]
+
+
+def test_how_long_the_oldest_waits_is_told(receiver: Receiver, redis_url: str, data_dir: Path) -> None:
+    now = world(redis_url, data_dir, receiver.url, webhook_events="recordingstarted")
+    past_ms = now.now_ms - 2 * HOUR_MS
+    here = World(LocalStorage(data_dir / "past", fsync=False), now.index, now.settings, now_ms=past_ms)
+    here.index.redis.set(keys.EPOCH, 1)
+
+    def oldest_s() -> float:
+        found = gauges.gauges(here.index, data_dir, [here.endpoint()])
+        (metric,) = (each for each in found if each.name == "callreel_webhook_oldest_pending_seconds")
+        return metric.samples[0].value
+
+    assert oldest_s() == 0
+    receiver.reply = lambda sent: (500, {})
+    for call in ("one", "two"):
+        here.control.start(call, "host", {})
+        here.tick()
+        here.now_ms += HOUR_MS
+    assert 2 * 3600 <= oldest_s() < 2.5 * 3600
+    receiver.reply = lambda sent: (204, {})
+    here.tick()
+    assert oldest_s() == 0
 
 
 def test_after_three_days_it_is_given_up_and_not_before(redis_url: str, data_dir: Path) -> None:

@@ -8,7 +8,7 @@ import av
 import pytest
 from redis import Redis
 
-from callreel import keys, repository
+from callreel import keys, metrics, repository
 from callreel.control import Control
 from callreel.errors import RenderFailed
 from callreel.states import Status
@@ -139,8 +139,10 @@ def test_bytes_that_rotted_in_the_storage_are_noticed_and_left_out(
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+    before = metrics.REGISTRY.get_sample_value("callreel_integrity_failures_total") or 0
     made = make_film(data_dir, redis_url, recording_id)
     assert made.status is Status.COMPLETED
+    assert (metrics.REGISTRY.get_sample_value("callreel_integrity_failures_total") or 0) > before
     assert made.window_keys == [window.key for window in make.windows]
     assert {item["participantId"] for item in made.manifest["leftOut"]} == {chunk.participant_id}
     assert "not those that were uploaded" in made.manifest["leftOut"][0]["reason"]
@@ -172,11 +174,17 @@ def test_work_that_never_ends_is_given_up_and_says_so(
     tools = make_bench()
     advance(tools, recording_id)
     key = store_plans(tools.storage, plan_now(tools, recording_id))[0]
+
+    def attempts() -> float:
+        return metrics.REGISTRY.get_sample_value("callreel_job_attempts_sum", {"kind": "render"}) or 0
+
+    before = attempts()
     for _ in range(8):
         with pytest.raises(RenderFailed):
             jobs.render(recording_id, key)
     assert tools.control.state(recording_id).status is Status.PROCESSING
     jobs.render(recording_id, key)
+    assert attempts() - before == 9
     state = tools.control.state(recording_id)
     assert (state.status, state.error_code) == (Status.FAILED, "render_failed")
     assert len(repository.read_chunks(tools.storage, recording_id)) == sum(len(run.chunks) for run in call.runs)
