@@ -103,6 +103,23 @@ test("with follow, capture runs exactly while the host records", async (t) => {
   assert.deepEqual(got[4]?.body, { segments: [{ seg: 0, chunks: 2, bytes: 8 }], reason: "stopped" });
 });
 
+test("a camera that its page switches off and on again is told, for no event of the browser's does", async (t) => {
+  FakeRecorder.all = [];
+  const { fetch, got, tell } = server();
+  const recorder = createRecorder({ ...options, fetch, follow: true, store: "memory", locks: null });
+  t.after(() => recorder.close());
+  const camera = Object.assign(fakeTrack("video"), { enabled: true });
+  await recorder.addTrack(camera, { source: "camera" });
+  tell({ type: "recordingstarted", data: { recordingId: "rec_c_1" } });
+  const told = () => got.filter((g) => g.path.endsWith("/facts")).flatMap((g) => g.body.facts).map((fact) => fact.type).filter((type) => type.endsWith("muted"));
+  await until(() => FakeRecorder.all.length === 1);
+  camera.enabled = false;
+  await until(() => told().includes("muted"));
+  camera.enabled = true;
+  await until(() => told().includes("unmuted"));
+  assert.deepEqual(told(), ["muted", "unmuted"]);
+});
+
 test("nothing is captured while the recording is paused, and a new segment of the same track begins behind it", async (t) => {
   FakeRecorder.all = [];
   const { fetch, got, tell } = server();
