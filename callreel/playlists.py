@@ -8,7 +8,7 @@ from __future__ import annotations
 from fractions import Fraction
 from xml.etree import ElementTree as ET
 
-from .clock import Span, instant_ms, picture_us, spans
+from .clock import US_PER_MS, Span, film_us, instant_ms, picture_us, spans
 from .streams import Piece, Stream
 from .wire import instant
 
@@ -97,10 +97,10 @@ def init_name(piece: Piece) -> str:
 
 
 def _dynamic(stream: Stream, window_s: float, now_ms: int) -> dict[str, str]:
-    newest = stream.pieces[-1]
-    first_us = picture_us(newest.first, stream.profile.fps)
-    # the instant at which recording would have begun if nobody had ever paused it
-    zero_ms = _instant_ms(newest, stream.profile.fps, _stretches(stream)) - first_us // 1000
+    # The instant at which recording would have begun if nobody had ever paused it: so the newest that is recorded is
+    # never far from now, also while it is paused and behind its stop.
+    started_ms = stream.recording.started_ms
+    zero_ms = now_ms - film_us((now_ms - started_ms) * US_PER_MS, started_ms, _stretches(stream)) // US_PER_MS
     return {
         "type": "dynamic",
         "availabilityStartTime": _said(zero_ms),

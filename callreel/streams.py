@@ -109,8 +109,6 @@ def with_streams(storage: Storage, state: Recording) -> Recording:
 
 
 def _begun(storage: Storage, state: Recording) -> bool:
-    if state.status is Status.COMPLETED:  # by a manifest that tells of no stream
-        return False
     try:
         storage.get(keys.streamed_window(state.recording_id, 0), 0, 1)
     except ObjectMissing:

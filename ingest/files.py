@@ -22,7 +22,7 @@ from callreel.storage.local import LocalStorage
 from .auth import check_may, check_path, watchers
 from .doors import told
 from .shell import Shell
-from .streams import IN_STREAM, PLAYLISTS, Served, Span, Streams
+from .streams import FOR_PLAYERS, IN_STREAM, PLAYLISTS, Served, Span, Streams
 
 _PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
 
@@ -48,8 +48,7 @@ class FileCalls:
             "ETag": etag,
             "Accept-Ranges": "bytes",
             "Cache-Control": found.kept,
-            "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "cross-origin",  # players live on other origins, rights are in the address
+            **FOR_PLAYERS,
             "Content-Disposition": _disposition(name, "download" in request.query_params),
         }
         if _matches(request.headers.get("if-none-match"), etag):

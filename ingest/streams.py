@@ -27,6 +27,8 @@ IN_STREAM = re.compile(
     r"(?:hls|dash)/(?:init-(?P<init>[0-9a-f]{64})\.mp4|[0-9]{1,6}-(?P<window>[0-9a-f]{64})\.m4s"
     r"|(?P<edition>live|[0-9a-f]{64})/(?P<k>[0-9]{1,6})\.m4s)\Z"
 )
+#: Players live on other origins: rights are in the address.
+FOR_PLAYERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "cross-origin"}
 _A_YEAR = "private, max-age=31536000, immutable"
 
 
@@ -75,11 +77,7 @@ class Streams:
             init_end, _ = self._split(state.recording_id, pieces[0].key)
             codecs = boxes.codecs(self._storage.get(key, 0, init_end))
             text = playlists.dash(stream, signature, codecs, now_ms())
-        headers = {
-            "Cache-Control": "no-store",  # it grows, and is signed for who asked
-            "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "cross-origin",
-        }
+        headers = {"Cache-Control": "no-store", **FOR_PLAYERS}  # it grows, and is signed for who asked
         return Response(text, 200, headers, media_type=streams.MIME_TYPES[name])
 
     def find(self, state: Recording, match: re.Match[str]) -> Served:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
@@ -12,7 +14,7 @@ import pytest
 
 from callreel import keys
 
-from .desk import Desk, bearer, refused, said
+from .desk import Desk, application, bearer, refused, said
 
 INIT = b"\0\0\0\x0cftypiso5" + b"\0\0\0\x1cmoov....avcC\x01\x64\x00\x1f........"
 MPD = "{urn:mpeg:dash:schema:mpd:2011}"
@@ -32,9 +34,10 @@ def media(k: int, edition: int = 0) -> bytes:
     return b"\0\0\0\x10moof" + bytes(8) + b"\0\0\0\x10mdat" + k.to_bytes(4) + edition.to_bytes(4)
 
 
-def completed(desk: Desk, recording_id: str, windows: list[str], last: int) -> None:
-    """The fact that a film is there."""
-    told = {"films": [{"windows": windows, "windowPictures": [*[240] * (len(windows) - 1), last]}]}
+def completed(desk: Desk, recording_id: str, windows: list[str], last: int, *before: dict[str, Any]) -> None:
+    """The fact that a film is there, behind others in the manifest."""
+    film = {"windows": windows, "windowPictures": [*[240] * (len(windows) - 1), last]}
+    told = {"films": [*before, film]}
     body = json.dumps(told).encode()
     sha256 = hashlib.sha256(body).hexdigest()
     desk.storage.put_if_absent(keys.artifact(recording_id, "manifest.json", sha256), body)
@@ -179,3 +182,24 @@ def test_what_players_do_not_know_is_not_streamed(desk: Desk) -> None:
     recording_id = desk.start(outputs=[{"name": "a", "container": "webm"}])
     assert address(desk, recording_id) is None
     refused(desk.get(desk.url(recording_id, "/files/hls/index.m3u8")), 404, "unknown_file")
+
+
+def test_of_several_outputs_the_first_one_that_players_know_is_streamed(desk: Desk) -> None:
+    recording_id = desk.start(outputs=[{"name": "a", "container": "webm"}, {"name": "b", "container": "mp4"}])
+    desk.stop()
+    key = window(recording_id, desk, 0, listed=False)
+    completed(desk, recording_id, [key], 90, {"windows": ["another"], "windowPictures": [90]})
+    url = address(desk, recording_id)
+    assert url
+    assert hls(desk, url) == [(f"init-{key}.mp4", INIT), (f"0-{key}.m4s", media(0))]
+
+
+def test_players_of_other_origins_may_read_them(redis_url: str, data_dir: Path) -> None:
+    with application(redis_url, data_dir, cors_origins="https://player.example") as desk:
+        recording_id = desk.begun()
+        key = window(recording_id, desk, 0)
+        for name in ("hls/index.m3u8", f"hls/0-{key}.m4s", "dash/manifest.mpd", "dash/live/0.m4s"):
+            answer = desk.get(desk.url(recording_id, f"/files/{name}"), Origin="https://player.example")
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == "https://player.example"
+            assert answer.headers["cross-origin-resource-policy"] == "cross-origin"

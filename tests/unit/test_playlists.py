@@ -68,7 +68,7 @@ def test_dash_grows_while_the_recording_runs() -> None:
     assert playlists.dash(LIVE_STREAM, "expires=1&signature=2", "avc1.64001f,mp4a.40.2", 1732259080000) == (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011"'
-        ' minBufferTime="PT8S" type="dynamic" availabilityStartTime="2024-11-22T07:03:20.000Z"'
+        ' minBufferTime="PT8S" type="dynamic" availabilityStartTime="2024-11-22T07:04:20.000Z"'
         ' publishTime="2024-11-22T07:04:40.000Z" minimumUpdatePeriod="PT2S" suggestedPresentationDelay="PT24S">\n'
         '  <Period id="0" start="PT0S">\n'
         '    <AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">\n'
@@ -98,10 +98,19 @@ def test_dash_is_static_afterwards() -> None:
     assert '<S d="312000" r="0" />' in text
 
 
-def test_what_was_recorded_after_a_pause_is_not_yet_to_come() -> None:
-    pieces = (*WHOLE, Piece(k=2, key="cccc", first=480, pictures=240))
-    text = playlists.dash(replace(LIVE_STREAM, pieces=pieces), "s=1", "", 1732259090000)
-    assert 'availabilityStartTime="2024-11-22T07:04:20.000Z"' in text
+@pytest.mark.parametrize(
+    ("now_ms", "zero"),
+    [
+        (1732259009000, "07:03:20.000"),
+        (1732259010000, "07:03:20.000"),
+        (1732259040000, "07:03:50.000"),  # paused: as far from the end of what is recorded as at its beginning
+        (1732259070000, "07:04:20.000"),
+        (1732259090000, "07:04:20.000"),
+    ],
+)
+def test_for_dash_time_stands_while_recording_is_paused(now_ms: int, zero: str) -> None:
+    text = playlists.dash(LIVE_STREAM, "s=1", "", now_ms)
+    assert f'availabilityStartTime="2024-11-22T{zero}Z"' in text
 
 
 def test_the_first_film_of_everybody_that_players_know_is_streamed() -> None:
