@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class Desk:
     settings: Settings
     storage: Storage
     index: Index
+    sockets: Callable[[], int]  #: how many WebSockets the server holds
     jobs: Asked = field(default_factory=Asked)
     as_who: dict[str, str] = field(default_factory=bearer)
 
@@ -170,7 +171,15 @@ def application(redis_url: str, folder: Path, **settings: Any) -> Iterator[Desk]
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            yield Desk(client=client, settings=chosen, storage=storage, index=index, jobs=jobs)
+            connections = server.server_state.connections
+            yield Desk(
+                client=client,
+                settings=chosen,
+                storage=storage,
+                index=index,
+                jobs=jobs,
+                sockets=lambda: sum("WebSocket" in type(each).__name__ for each in set(connections)),
+            )
     finally:
         server.should_exit = True
         thread.join()
