@@ -243,7 +243,7 @@ def test_a_killed_server_leaves_no_part_of_a_chunk(redis_url: str, data_dir: Pat
     assert differences(redis_url, data_dir) == []
 
 
-@pytest.mark.parametrize("fsync", ["always", "never"])
+@pytest.mark.parametrize("fsync", ["always", pytest.param("never", marks=pytest.mark.slow)])
 def test_two_hundred_uploads_at_once_need_little_memory(redis_url: str, data_dir: Path, fsync: str) -> None:
     contents = [media(0, seq, 1_000_000) for seq in range(4)]
     headers = [{**bearer(), **chunk_headers(0, seq, contents[seq % 4])} for seq in range(400)]

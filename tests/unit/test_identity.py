@@ -55,7 +55,7 @@ def undisturbed() -> tuple[list[str], dict[str, Any]]:
 CHUNKS = sum(len(run.chunks) for run in small_call().runs)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     order=st.permutations(range(CHUNKS)),
     again=st.lists(st.tuples(st.integers(0, CHUNKS - 1), st.integers(0, _RETRY_MS)), max_size=2 * CHUNKS),
