@@ -130,6 +130,7 @@ def test_a_window_that_went_away_offline_sends_the_rest_when_it_is_opened_again(
         assert "to send" in page.inner_text(".tile.mine")
         page.close(run_before_unload=False)
         context.set_offline(False)
+        time.sleep(3)  # the browser lets go of a window's locks some time after it was closed
 
         page = enter(context, link, ADA.name)
         page.wait_for_selector("text=pieces from your last visit were sent", timeout=20_000)

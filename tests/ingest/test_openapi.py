@@ -45,8 +45,8 @@ REACHED = {
     **{name: {200, 401} for name in ("active", "one", "many", "uploads", "have", "complete", "tell", "participants")},
     "start": {201, 409, 422},
     "stop": {202, 403},
-    "put": {200, 422},
-    "chunk": {200, 201, 400},
+    "put": {422},
+    "chunk": {201, 400},
     "delete": {202},
 }
 
