@@ -55,6 +55,8 @@ def _checked(item: dict[str, Any], received_ms: int) -> TrackFact:
         raise InvalidOption("data must be JSON in UTF-8.", field="data") from error
     if not isinstance(data, dict) or size_bytes > DATA_BYTES:
         raise InvalidOption(f"data must be an object of at most {DATA_BYTES} bytes.", field="data", limit=DATA_BYTES)
+    if kind == "consent" and type(data.get("agreed", True)) is not bool:
+        raise InvalidOption("data of a consent must be {agreed: true} or {agreed: false}.", field="data")
     return TrackFact(id=keys.check_id(item.get("id"), "id"), type=kind, at_ms=at_ms, received_ms=received_ms, data=data)
 
 

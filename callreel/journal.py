@@ -15,7 +15,7 @@ from typing import Any
 from . import keys
 from .errors import RecordingDeleted, Unavailable, UnknownRecording
 from .failpoints import failpoint
-from .model import Artifact, Options, Participant, Recording, Segment, Track
+from .model import Artifact, Options, Participant, Recording, Segment, Track, Word
 from .states import Status, after
 from .storage import Storage
 
@@ -180,10 +180,27 @@ def _track_completed(state: Recording, fact: Fact) -> Recording:
     return _with_participant(state, replace(owner, tracks=tracks))
 
 
+def _consent(state: Recording, fact: Fact) -> Recording:
+    data = fact.data
+    track = state.track(data["trackId"])
+    if track is None:
+        return state
+    word = Word(
+        participant_id=track.participant_id,
+        track_id=track.track_id,
+        fact_id=data["id"],
+        agreed=data["agreed"],
+        at_ms=data["clientMs"],
+        told_ms=fact.at_ms,
+    )
+    return replace(state, words=(*state.words, word))
+
+
 def _completed(state: Recording, fact: Fact) -> Recording:
     data = fact.data
     state = replace(
         state,
+        artifacts=tuple(a for a in state.artifacts if a.kind != "track"),  # all that are still there are told anew
         complete=data["complete"],
         gaps=tuple(data["gaps"]),
         build=data["build"],
@@ -211,6 +228,7 @@ def forget(state: Recording) -> Recording:
         started_by="",
         options=Options(),
         removed=frozenset(),
+        words=(),
         dropped=(),
         participants=(),
         artifacts=(),
@@ -248,6 +266,7 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "participant_removed": _participant_removed,
     "track_added": _track_added,
     "track_completed": _track_completed,
+    "consent": _consent,
     "completed": _completed,
     "updated": _completed,
     "failed": _failed,

@@ -212,6 +212,10 @@ def artifact(recording_id: str, name: str, sha256: str) -> str:
     return f"recordings/{recording_id}/artifacts/{name}/{sha256}"
 
 
+def artifacts_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/artifacts/"
+
+
 def subscriptions_prefix(endpoint_id: str) -> str:
     return f"webhooks/{endpoint_id}/since/"
 

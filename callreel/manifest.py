@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from .clock import US_PER_MS
+from .consent import withheld
 from .drift import Drift
 from .model import Recording, Segment, Track
 from .outputs import Output, file_name
@@ -62,7 +63,8 @@ class Build:
         """What decides films and manifest: the windows, and what is known to be missing."""
         gaps = [gap.to_json() for gap in self.timeline.gaps]
         keys = [key for film in self.films for key in (*(window.key for window in film.windows), *film.copied)]
-        return sha256(canonical([keys, gaps])).hexdigest()
+        left_out = sorted(withheld(self.recording))
+        return sha256(canonical([keys, gaps, *([left_out] if left_out else [])])).hexdigest()
 
     @property
     def has_media(self) -> bool:
@@ -71,7 +73,7 @@ class Build:
 
 def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without."""
-    recording, timeline = build.recording, build.timeline
+    recording, timeline, unused = build.recording, build.timeline, withheld(build.recording)
     first = build.films[0]
     spoken = plan_speakers(timeline, voices(timeline, build.scans)).spoken
     return {
@@ -92,7 +94,7 @@ def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequenc
                 "name": participant.name,
                 # when they spoke, by their own microphone: pairs of ms of recording time
                 "speech": [[a // US_PER_MS, b // US_PER_MS] for a, b in spoken[participant.participant_id]],
-                "tracks": [_track(build, track) for track in participant.tracks],
+                "tracks": [_track(build, track, track.track_id in unused) for track in participant.tracks],
             }
             for participant in recording.participants
         ],
@@ -116,14 +118,15 @@ def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequenc
     }
 
 
-def _track(build: Build, track: Track) -> dict[str, Any]:
+def _track(build: Build, track: Track, is_withheld: bool) -> dict[str, Any]:
     return {
         "trackId": track.track_id,
         "source": track.source,
         "kind": track.kind,
         "label": track.label,
         "complete": track.complete,
-        "segments": [_segment(build, track, segment) for segment in track.segments],
+        "withheld": is_withheld,  # its person does not agree: of what was uploaded nothing is used
+        "segments": [] if is_withheld else [_segment(build, track, segment) for segment in track.segments],
     }
 
 

@@ -88,6 +88,18 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What somebody answered when their page asked whether they may be recorded."""
+
+    participant_id: str
+    track_id: str
+    fact_id: str
+    agreed: bool
+    at_ms: int  #: the client's clock
+    told_ms: int  #: the server's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Participant:
     participant_id: str
     name: str  #: what is shown
@@ -134,6 +146,7 @@ class Recording:
     pauses: tuple[tuple[int, int | None], ...] = ()  #: [paused_ms, resumed_ms), server's clock
     dropped: tuple[str, ...] = ()  #: digests of the lists of chunks that were deleted because they lay in a pause
     removed: frozenset[str] = frozenset()  #: participants of whom nothing is taken any more
+    words: tuple[Word, ...] = ()  #: who agreed and who did not, as the server heard it
     participants: tuple[Participant, ...] = ()  #: in the order in which they came
     artifacts: tuple[Artifact, ...] = ()
     gaps: tuple[dict[str, Any], ...] = ()  #: as the manifest tells them

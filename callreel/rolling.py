@@ -7,6 +7,7 @@ made too early is made again, under another key; nothing is wrong meanwhile but 
 from __future__ import annotations
 
 from .clock import US_PER_MS, film_us, spans
+from .consent import withheld
 from .model import Recording, Track
 from .scans import Scans
 from .timeline import Timeline
@@ -24,7 +25,12 @@ def settled_us(recording: Recording, scans: Scans, timeline: Timeline, now_ms: i
         return film_us((min(at_ms, until_ms) - recording.started_ms) * US_PER_MS, recording.started_ms, stretches)
 
     overdue_us = film(now_ms - lateness_ms)
-    waited_for = [track for track in recording.tracks() if track.participant_id not in recording.removed]
+    unused = withheld(recording)
+    waited_for = [
+        track
+        for track in recording.tracks()
+        if track.participant_id not in recording.removed and track.track_id not in unused
+    ]
     reaches = [_reach_us(track, scans, timeline, now_ms - lateness_ms) for track in waited_for]
     known = [film(track.announced_ms) if us is None else us for track, us in zip(waited_for, reaches, strict=True)]
     return max(overdue_us, min([film(until_ms), *known]))

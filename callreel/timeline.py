@@ -12,6 +12,7 @@ from itertools import product
 from typing import Literal
 
 from .clock import US_PER_MS, Anchor, Span, anchor, spans
+from .consent import withheld
 from .drift import Drift, measure
 from .gaps import Gap, track_gaps
 from .model import Chunk, Participant, Recording, Segment, Track
@@ -67,11 +68,12 @@ class Timeline:
 
 
 def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = None) -> Timeline:
-    """Place every run of every track; what lies outside of [start, stop) or in a pause is left out."""
+    """Place every run of every track; what lies outside of [start, stop) or in a pause is left out, and who does not
+    agree as if they had never been there."""
     end_ms = until_ms if until_ms is not None else recording.stopped_ms
     if end_ms is None:
         raise ValueError("a recording without an end needs until_ms")
-    stretches = spans(recording, end_ms)
+    stretches, left_out = spans(recording, end_ms), withheld(recording)
     duration_us = stretches[-1].end_us if stretches else 0
     clips: list[Clip] = []
     gaps: list[Gap] = []
@@ -80,6 +82,8 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
     drifts: dict[tuple[str, str, int], Drift] = {}
     for participant in recording.participants:
         for track in participant.tracks:
+            if track.track_id in left_out:
+                continue
             for segment in track.segments:
                 if not segment.chunks:
                     continue

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from . import consent
 from .events import WHOLE, Event
 from .facts import TrackFact
 from .have import TrackHave
@@ -103,7 +104,7 @@ def recording(state: Recording, have: Mapping[str, TrackHave], progress: float, 
         "layout": state.options.layout,
         "preset": state.options.preset,
         "outputs": list(state.options.outputs),
-        "participants": [_participant(who, have) for who in state.participants],
+        "participants": [_participant(state, who, have) for who in state.participants],
         "artifacts": [artifact(item, sign) for item in state.artifacts],
         "error": {"code": state.error_code, "message": state.error_message} if state.error_code else None,
     }
@@ -161,11 +162,16 @@ def expected(track: Track) -> list[tuple[int, int]]:
     return [(segment.seg, segment.expected_chunks or 0) for segment in track.segments]
 
 
-def _participant(who: Participant, have: Mapping[str, TrackHave]) -> Json:
+def _participant(state: Recording, who: Participant, have: Mapping[str, TrackHave]) -> Json:
+    answer, unused = consent.answer(state, who.participant_id), consent.withheld(state)
     return {
         "participantId": who.participant_id,
         "name": who.name,
-        "tracks": [_track(track, have.get(track.track_id, _NOTHING)) for track in who.tracks],
+        "consent": {"agreed": answer[0], "at": instant(answer[1])} if answer else None,
+        "tracks": [
+            {**_track(track, have.get(track.track_id, _NOTHING)), "withheld": track.track_id in unused}
+            for track in who.tracks
+        ],
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from redis import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callreel import facts, wire
+from callreel import consent, facts, wire
 from callreel.control import now_ms
-from callreel.errors import NoActiveRecording
+from callreel.errors import NoActiveRecording, Unavailable
 from callreel.tokens import Caller
 
 from .bodies import read_json
@@ -65,9 +66,27 @@ class FactCalls:
         recording_id, track_id = request.path_params["recordingId"], request.path_params["trackId"]
         told = facts.checked(body.get("facts"), now_ms())
 
+        answers = [fact for fact in told if fact.type == "consent"]
+
         def tell() -> int:
-            track = self._shell.open_track(recording_id, track_id, caller)
+            # nothing ends the right to say no: not that the recording is sealed, nor that one was removed from it
+            find = self._shell.track if answers and answers == told else self._shell.open_track
+            track = find(recording_id, track_id, caller)
+            for fact in answers:
+                self._consent(recording_id, track_id, fact)
             return facts.put(self._shell.storage, recording_id, track, told)
 
         new = await self._shell.pools.control.run(tell)
         return success({"trackId": track_id, "facts": len(told), "new": new})
+
+    def _consent(self, recording_id: str, track_id: str, fact: facts.TrackFact) -> None:
+        """Note it, and have what is made of the recording made anew where that changes it. Raises `Unavailable`."""
+        agreed = fact.data.get("agreed", True)
+        control, jobs = self._shell.control, self._shell.jobs
+        state = consent.say(control, recording_id, track_id, fact.id, at_ms=fact.at_ms, agreed=agreed)
+        if all(word.agreed for word in state.words):
+            return
+        try:
+            jobs.advance(recording_id)
+        except RedisError as error:  # no hint: of a finished recording nobody would find out
+            raise Unavailable("What you said is noted, but not carried out; say it again.") from error

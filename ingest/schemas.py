@@ -177,7 +177,16 @@ COMPONENTS: dict[str, Schema] = {
             "layout": ref("Layout"),
             "preset": TEXT,
             "outputs": many(ref("Output")),
-            "participants": many(obj({"participantId": ID, "name": TEXT, "tracks": many(ref("Track"))})),
+            "participants": many(
+                obj(
+                    {
+                        "participantId": ID,
+                        "name": TEXT,
+                        "consent": nullable(obj({"agreed": BOOL, "at": INSTANT})),
+                        "tracks": many(obj({**_TRACK_MEMBERS, "withheld": BOOL})),
+                    }
+                )
+            ),
             "artifacts": many(ref("Artifact")),
             "error": nullable(obj({"code": TEXT, "message": TEXT})),
         }

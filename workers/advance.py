@@ -14,6 +14,7 @@ import structlog
 
 from callreel import journal, keys, outputs, repository, streams
 from callreel.alone import alone, copied
+from callreel.consent import withheld
 from callreel.control import Control
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
@@ -68,7 +69,8 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
             roll(bench, recording)
         return None
     build = plan(bench.storage, bench.settings, recording)
-    if not build.has_media or (recording.status is Status.FAILED and not _newer(recording, build)):
+    nothing = not build.has_media and recording.status is not Status.COMPLETED  # a film may lose everybody afterwards
+    if nothing or (recording.status is Status.FAILED and not _newer(recording, build)):
         if recording.status is Status.PROCESSING:
             bench.control.append(recording_id, _failed(NoMedia()))
         settle(bench, recording)
@@ -122,9 +124,11 @@ def plan(
     storage: Storage, settings: Settings, recording: Recording, *, until_ms: int | None = None, first_k: int = 0
 ) -> Build:
     """The films of a recording as it now stands, from window `first_k` on. Scans what is new; encodes nothing."""
+    unused = withheld(recording)
     scans: Scans = {
         place: runs
         for track in recording.tracks()
+        if track.track_id not in unused
         for place, runs in scan_track(storage, recording.recording_id, track).items()
     }
     timeline = plan_timeline(recording, scans, until_ms)

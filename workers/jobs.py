@@ -22,6 +22,7 @@ from . import erase as erasing
 from . import export as exporting
 from . import join as joining
 from . import render as rendering
+from . import withhold as withholding
 from .due import Due
 from .settings import require_worker
 from .turns import Turns
@@ -63,6 +64,7 @@ def advance(recording_id: str) -> None:
                     advancing.give_up(tools, recording_id, _died("planning"))
                 elif build := advancing.advance(tools, recording_id):
                     dropping.drop_paused(tools, build)
+                    withholding.forget_withheld(tools, build)
                     advancing.settle(tools, build.recording)
     except _GONE:
         return

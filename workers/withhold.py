@@ -1,0 +1,29 @@
+"""Bytes that show whoever does not agree any more: what was made of a recording while they still did.
+
+What they uploaded stays until the recording is deleted, for they may agree again; but nothing hands it out.
+"""
+
+from __future__ import annotations
+
+from callreel import keys
+from callreel.consent import withheld
+from callreel.manifest import Build
+
+from .advance import Bench
+
+
+def forget_withheld(bench: Bench, build: Build) -> int:
+    """Delete what of a finished recording's results is not part of `build`, its last one; how many objects that were.
+
+    Nothing where everybody agrees: then who is still reading an older film may go on.
+    """
+    recording_id = build.recording.recording_id
+    if not withheld(build.recording):
+        return 0
+    stay = {keys.window(recording_id, window.key, window.form) for window in build.windows}
+    stay |= {keys.artifact(recording_id, artifact.name, artifact.sha256) for artifact in build.recording.artifacts}
+    prefixes = keys.windows_prefix(recording_id), keys.artifacts_prefix(recording_id)
+    gone = [entry.key for prefix in prefixes for entry in bench.storage.list(prefix) if entry.key not in stay]
+    for key in gone:
+        bench.storage.delete(key)
+    return len(gone)
