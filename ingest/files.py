@@ -121,11 +121,16 @@ class FileCalls:
     async def _pieces(self, key: str, span: Span) -> AsyncIterator[bytes]:
         storage, at = self._shell.storage, span.start
         if isinstance(storage, LocalStorage):  # opened once: a film that is replaced meanwhile is still read to its end
-            async with aiofiles.open(storage.path(key), "rb", executor=self._shell.pools.files.executor) as file:
+            executor = self._shell.pools.files.executor
+            opened = await self._run(open, storage.path(key), "rb")
+            try:
+                file = aiofiles.threadpool.wrap(opened, executor=executor)
                 await file.seek(at)
                 while at < span.end and (piece := await file.read(min(_PIECE_BYTES, span.end - at))):
                     yield piece
                     at += len(piece)
+            finally:
+                opened.close()  # here and now: whoever goes away in the middle ends this task, and all it waits for
             return
         while at < span.end:
             piece = await self._run(storage.get, key, at, min(_PIECE_BYTES, span.end - at))

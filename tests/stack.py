@@ -60,6 +60,11 @@ class Stack:
         """Every living process below it: pid → command line."""
         return {pid: line for pid, line in descendants(self.process.pid).items() if pid != self.process.pid}
 
+    def started(self) -> dict[int, str]:
+        """Those of them that it started itself: a worker has a child of its own for each job, which comes and goes."""
+        parents = _parents()
+        return {pid: line for pid, line in self.children().items() if parents.get(pid) == self.process.pid}
+
     def wait_until_ready(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while not self._ready.wait(0.05):
@@ -124,16 +129,22 @@ def running(
 
 def descendants(pid: int) -> dict[int, str]:
     """A process and everything below it that lives: pid → command line."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rsplit(")", 1)[1].split()[:2]
-            if state not in "ZX":
-                parents[int(stat.parent.name)] = int(parent)
+    parents = _parents()
     found = {pid}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
     return {each: _command_line(each) for each in found if each in parents}
+
+
+def _parents() -> dict[int, int]:
+    """Of everything that lives."""
+    found: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rsplit(")", 1)[1].split()[:2]
+            if state not in "ZX":
+                found[int(stat.parent.name)] = int(parent)
+    return found
 
 
 def _command_line(pid: int) -> str:

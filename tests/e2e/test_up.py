@@ -56,7 +56,7 @@ def test_it_prints_where_it_is_a_link_and_the_line_for_one_more_worker(stack: St
 
 
 def test_two_processes_share_the_port_and_all_cores_have_a_worker(stack: Stack) -> None:
-    lines = list(stack.children().values())
+    lines = list(stack.started().values())
     assert sum("ingest.app:create_app" in line for line in lines) == 2
     assert sum("workers.settings.Worker" in line for line in lines) == 2
     assert sum("workers.sweep" in line for line in lines) == 1
@@ -111,7 +111,7 @@ def test_check_tells_whether_index_and_storage_agree_and_rebuild_makes_them(stac
 
 def test_sigterm_ends_everything_within_seconds(data_dir: Path, tmp_path: Path) -> None:
     with running(data_dir, "--workers", "2") as stack:
-        assert len(stack.children()) == 6
+        assert len(stack.started()) == 6
         keep_a_worker_busy(stack, tmp_path)
         pids = set(descendants(stack.process.pid))
         began_s = time.monotonic()

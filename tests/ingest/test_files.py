@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -180,3 +184,24 @@ def test_the_files_of_a_deleted_recording_are_gone(desk: Desk) -> None:
     refused(desk.client.get(artifact["url"]), 410, "recording_deleted")
     desk.as_who = bearer("viewer")
     refused(desk.get(desk.url(recording_id, "/files/composition.mp4")), 410, "recording_deleted")
+
+
+def test_whoever_goes_away_in_the_middle_leaves_no_file_open(desk: Desk) -> None:
+    recording_id = finished(desk)
+    path = desk.url(recording_id, "/files/composition.mp4")
+    for seen_bytes in (1, 100_000, 1_500_000, len(FILM) - 1) * 5:
+        with desk.client.stream("GET", path, headers=desk.as_who) as answer:
+            pieces = answer.iter_bytes(4096)
+            while seen_bytes > 0:
+                seen_bytes -= len(next(pieces))
+    deadline = time.monotonic() + 10
+    while any(str(open_file).endswith(SHA256) for open_file in _open_files()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    gc.collect()  # what was left open without a name would be told now, and warnings are errors
+
+
+def _open_files() -> Iterator[Path]:
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            yield each.readlink()
