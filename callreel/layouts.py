@@ -59,7 +59,8 @@ def picture_in_picture(tiles: Sequence[Tile], width_px: int, height_px: int) -> 
     if len(two) < 2:
         return grid(two, width_px, height_px)
     large, small = two
-    side, margin = even_floor(max(width_px, height_px) // 4), 2 * _gutter(width_px, height_px)
+    margin = 2 * _gutter(width_px, height_px)
+    side = even_floor(min(max(width_px, height_px) // 4, min(width_px, height_px) - 2 * margin))
     _, _, width, height = fit(size_of(small), (0, 0, side, side))
     corner = (even_floor(width_px) - margin - width, even_floor(height_px) - margin - height, width, height)
     return (*grid([large], width_px, height_px), region_of(small, corner))

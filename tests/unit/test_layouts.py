@@ -197,6 +197,12 @@ def tracks(regions: list[Region]) -> list[str]:
     return [region.track_id for region in regions]
 
 
+def test_the_small_picture_stays_inside_of_a_canvas_four_times_as_high_as_wide() -> None:
+    _, small = placed("pip", [someone(0), someone(1)], (240, 952))
+    assert small.x_px >= 0
+    assert small.x_px + small.width_px <= 240
+
+
 def apart(a: Region, b: Region) -> bool:
     return (
         a.x_px + a.width_px <= b.x_px
