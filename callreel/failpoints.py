@@ -66,10 +66,12 @@ POINTS: dict[str, str] = {
     "join.made": "the film lies in the job's folder",
     "join.film": "the film is stored, its manifest is not",
     "join.manifest": "both are stored, the recording does not say so",
-    "join.told": "the recording is completed, its tracks are not asked for",
+    "join.told": "the recording is completed, its tracks and previews are not asked for",
     "export.made": "a track's file lies in the job's folder",
     "export.stored": "it is stored, the recording does not say so",
     "export.told": "the recording says so, what comes next is not asked for",
+    "previews.stored": "thumbnails, waveforms and the timeline are stored, the recording does not say so",
+    "previews.told": "the recording says so, what comes next is not asked for",
     # what lies in a pause
     "drop.listed": "what is to be dropped is listed, the recording does not say so",
     "drop.told": "it is dropped, and still there",

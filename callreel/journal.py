@@ -15,7 +15,7 @@ from typing import Any
 from . import keys
 from .errors import RecordingDeleted, Unavailable, UnknownRecording
 from .failpoints import failpoint
-from .model import Artifact, Options, Participant, Recording, Segment, Track, Word
+from .model import PREVIEWS, Artifact, Options, Participant, Recording, Segment, Track, Word
 from .states import Status, after
 from .storage import Storage
 
@@ -200,7 +200,8 @@ def _completed(state: Recording, fact: Fact) -> Recording:
     data = fact.data
     state = replace(
         state,
-        artifacts=tuple(a for a in state.artifacts if a.kind != "track"),  # all that are still there are told anew
+        # all that are still there are told anew
+        artifacts=tuple(a for a in state.artifacts if a.kind not in ("track", *PREVIEWS)),
         complete=data["complete"],
         gaps=tuple(data["gaps"]),
         build=data["build"],
@@ -208,9 +209,7 @@ def _completed(state: Recording, fact: Fact) -> Recording:
         error_code="",
         error_message="",
     )
-    for item in data["artifacts"]:
-        state = _with_artifact(state, item)
-    return state
+    return _artifacts(state, fact)
 
 
 def _dropped(state: Recording, fact: Fact) -> Recording:
@@ -248,6 +247,12 @@ def _artifact(state: Recording, fact: Fact) -> Recording:
     return _with_artifact(state, fact.data)
 
 
+def _artifacts(state: Recording, fact: Fact) -> Recording:
+    for item in fact.data["artifacts"]:
+        state = _with_artifact(state, item)
+    return state
+
+
 def _with_participant(state: Recording, changed: Participant) -> Recording:
     same = changed.participant_id
     return replace(state, participants=tuple(changed if p.participant_id == same else p for p in state.participants))
@@ -272,6 +277,7 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "failed": _failed,
     "dropped": _dropped,
     "artifact": _artifact,
+    "artifacts": _artifacts,
     "delete_requested": _delete_requested,
 }
 

@@ -71,8 +71,14 @@ class Build:
         return bool(self.timeline.clips)
 
 
-def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without."""
+def manifest(
+    build: Build,
+    files: Sequence[Mapping[str, Any]],
+    left_out: Sequence[Mapping[str, Any]],
+    previews: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without, `previews`
+    the files that are made behind the films."""
     recording, timeline, unused = build.recording, build.timeline, withheld(build.recording)
     first = build.films[0]
     spoken = plan_speakers(timeline, voices(timeline, build.scans)).spoken
@@ -103,6 +109,7 @@ def manifest(build: Build, files: Sequence[Mapping[str, Any]], left_out: Sequenc
             for w in first.windows
         ],
         "leftOut": list(left_out),
+        "previews": list(previews),
         "film": dict(files[0]),
         "films": [
             {

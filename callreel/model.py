@@ -18,6 +18,8 @@ Kind = Literal["audio", "video", "av"]
 Source = Literal["camera", "microphone", "screen", "other"]
 ArtifactStatus = Literal["pending", "processing", "ready", "failed"]
 
+#: kinds of artifacts that are made to look at a film before it is played
+PREVIEWS = ("thumbnails", "waveform", "timeline")
 KINDS: tuple[Kind, ...] = ("audio", "video", "av")
 SOURCES: tuple[Source, ...] = ("camera", "microphone", "screen", "other")
 

@@ -63,6 +63,8 @@ WORKS: dict[str, Work] = {
     # Ends itself within a minute; what is left then is asked for again.
     "deliver": Work(function="workers.jobs.deliver", queue="deliver", timeout_s=180),
     "export": Work(function="workers.jobs.export", queue="export", timeout_s=3600, retries=1),
+    # Decodes key frames and sound of a whole film: a day of it within half an hour.
+    "previews": Work(function="workers.jobs.previews", queue="export", timeout_s=3600, retries=1),
     "delete": Work(function="workers.jobs.delete", queue="export", timeout_s=3600, at_front=True, retries=1),
 }
 
@@ -100,6 +102,10 @@ class Queue:
     def export(self, recording_id: str, participant_id: str, track_id: str) -> bool:
         """Make a playable file of one track."""
         return self._ask("export", [(recording_id, participant_id, track_id)]) == 1
+
+    def previews(self, recording_id: str) -> bool:
+        """Make what is looked at before a film is played."""
+        return self._ask("previews", [(recording_id,)]) == 1
 
     def delete(self, recording_id: str) -> bool:
         """Remove all there is of a recording that is being deleted."""

@@ -147,6 +147,9 @@ def _compared(index: Index, storage: Storage) -> list[str]:
             found.append(f"{recording_id}: cannot be read: {error!r}")
         else:
             found += [f"{recording_id}: {sentence}" for sentence in _differences(index, recording)]
+            found += [
+                f"{recording_id}: {name} is said to be ready, but not stored" for name in _lost(storage, recording)
+            ]
             if recording.status is Status.DELETED:
                 left = [e.key for e in storage.list(keys.recording_prefix(recording_id)) if "/journal/" not in e.key]
                 found += [f"{recording_id}: deleted, but {key} is there" for key in left]
@@ -154,6 +157,13 @@ def _compared(index: Index, storage: Storage) -> list[str]:
     known = {name.removeprefix(prefix) for name in ask(lambda: list(index.redis.scan_iter(f"{prefix}*", count=1000)))}
     found += [f"{recording_id}: in the index, but not in the storage" for recording_id in sorted(known - ids)]
     return found
+
+
+def _lost(storage: Storage, recording: Recording) -> list[str]:
+    """Files that the journal tells as ready and that are not there."""
+    ready = [each for each in recording.artifacts if each.status == "ready"]
+    there = {entry.key for entry in storage.list(keys.artifacts_prefix(recording.recording_id))} if ready else set()
+    return [each.name for each in ready if keys.artifact(recording.recording_id, each.name, each.sha256) not in there]
 
 
 def recording_ids(storage: Storage) -> Iterator[str]:

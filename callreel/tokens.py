@@ -99,10 +99,20 @@ def file_path(call_id: str, recording_id: str, name: str) -> str:
 
 def sign_file(secret: str, call_id: str, recording_id: str, name: str, *, now_s: float | None = None) -> str:
     """The address of a file that works without a token, for `SIGNED_FOR_S`."""
+    query = signed_query(secret, call_id, recording_id, name, expires_from(now_s))
+    return f"{file_path(call_id, recording_id, name)}?{query}"
+
+
+def expires_from(now_s: float | None = None) -> int:
+    """Until when an address works that is signed now, in seconds since 1970."""
     # Rounded up to five minutes: asking twice gives the same address, and a browser's cache finds what it has.
-    expires_s = (int(time.time() if now_s is None else now_s) // 300 + 1) * 300 + SIGNED_FOR_S
+    return (int(time.time() if now_s is None else now_s) // 300 + 1) * 300 + SIGNED_FOR_S
+
+
+def signed_query(secret: str, call_id: str, recording_id: str, name: str, expires_s: int) -> str:
+    """What stands behind the `?` of a signed address."""
     signature = _signature(secret, call_id, recording_id, _scope(name), expires_s)
-    return f"{file_path(call_id, recording_id, name)}?expires={expires_s}&signature={signature}"
+    return f"expires={expires_s}&signature={signature}"
 
 
 def check_signed_file(

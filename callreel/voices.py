@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .levels import FINE, FINE_US, STEP_US, UNKNOWN, Levels16
 from .placement import Line
-from .scans import Scans
-from .timeline import Timeline
+from .scans import Ints, Scans
+from .timeline import Clip, Timeline
 
 #: It is a voice where it is louder than this, and louder than the quietest tenth of the last half minute by that …
 _QUIETEST_LUFS, _ABOVE_FLOOR_LU = -50, 6
@@ -45,16 +45,23 @@ def voices(timeline: Timeline, scans: Scans) -> Mapping[Place, Voice]:
         if clip.place not in found:
             found[clip.place] = Voice(power=np.full(count, np.nan), fine=np.full(count * FINE, np.nan))
         levels = scans[clip.place][clip.run].levels
-        back = Line(tuple((placed, media) for media, placed in clip.line.knots))
         for laid, values, first, step_us in (
             (found[clip.place].power, levels.loudness, levels.first, STEP_US),
             (found[clip.place].fine, levels.fine, levels.first * FINE, FINE_US),
         ):
-            steps = np.arange(-(-clip.from_us // step_us), min(clip.to_us // step_us, len(laid)))
-            media = (back.place(steps * step_us) + step_us // 2) // step_us - first
-            known = (media >= 0) & (media < len(values))
-            laid[steps[known]] = power_of(values[media[known]])
+            steps, media = on_the_clock(clip, first, len(values), step_us, len(laid))
+            laid[steps] = power_of(values[media])
     return found
+
+
+def on_the_clock(clip: Clip, first: int, count: int, step_us: int, until: int) -> tuple[Ints, Ints]:
+    """Steps of the recording below `until` in which a clip is heard, and which of `count` levels from media step
+    `first` on belongs to each."""
+    back = Line(tuple((placed, media) for media, placed in clip.line.knots))
+    steps = np.arange(-(-clip.from_us // step_us), min(clip.to_us // step_us, until))
+    media = (back.place(steps * step_us) + step_us // 2) // step_us - first
+    known = (media >= 0) & (media < count)
+    return steps[known], media[known]
 
 
 def power_of(loudness: Levels16) -> Floats:

@@ -13,9 +13,9 @@ import aiofiles
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from callreel import keys, tokens
+from callreel import keys, previews, tokens
 from callreel.errors import Forbidden, RangeNotSatisfiable, UnknownFile
-from callreel.model import Artifact, Recording
+from callreel.model import PREVIEWS, Artifact, Recording
 from callreel.states import Status
 from callreel.storage.local import LocalStorage
 
@@ -43,6 +43,8 @@ class FileCalls:
             state = await self._run(self._shell.state, recording_id)
             return await self._run(self._streams.playlist, state, name, request.url.query)
         found = await self._run(self._find, recording_id, name)
+        if name == previews.CUES and "download" not in request.query_params:
+            return await self._run(self._cues, request, found)
         etag = f'"{found.digest}"'
         headers = {
             "ETag": etag,
@@ -65,6 +67,20 @@ class FileCalls:
             return Response(None, status, headers, media_type=found.mime_type)
         stored = Span(found.start + sent.start, found.start + sent.end)
         return StreamingResponse(self._pieces(found.key, stored), status, headers, media_type=found.mime_type)
+
+    def _cues(self, request: Request, found: Served) -> Response:
+        """Thumbnails' cues with a signature in the address of every image, which lasts as long as the rights that it
+        was asked with."""
+        params, query = request.path_params, request.query_params
+        expires_s = int(query["expires"]) if "signature" in query else tokens.expires_from()
+
+        def signed(name: str) -> str:
+            secret = self._shell.settings.jwt_secret
+            return tokens.signed_query(secret, params["callId"], params["recordingId"], name, expires_s)
+
+        text = previews.with_queries(self._shell.storage.get(found.key).decode(), signed)
+        headers = {"Cache-Control": "no-store", **FOR_PLAYERS}
+        return Response(text, 200, headers, media_type=found.mime_type)
 
     def _check(self, request: Request) -> None:
         """By signature, or by token. Raises `InvalidId`, `Unauthorized`, `Forbidden`."""
@@ -98,7 +114,8 @@ class FileCalls:
                 mime_type=found.mime_type,
                 kept="private, no-cache",  # may be kept, but asked for: the film can be made anew
             )
-        if (found is None or found.status == "pending") and self._export(state, found, name):
+        asked = (found is None or found.status == "pending") and self._export(state, found, name)
+        if asked or (found is not None and found.status == "pending" and found.kind in PREVIEWS):
             raise UnknownFile(f"{name[:200]} is being made now; ask again in some seconds.")
         status = "not made" if found is None else found.status
         raise UnknownFile(f"Recording {recording_id} has no file {name[:200]!r}: it is {status}.")

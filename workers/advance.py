@@ -21,7 +21,7 @@ from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.journal import Draft
 from callreel.manifest import Build, Film
-from callreel.model import Recording
+from callreel.model import PREVIEWS, Recording
 from callreel.profiles import Profile
 from callreel.queue import Queue
 from callreel.rolling import due, settled_us
@@ -76,11 +76,11 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
         settle(bench, recording)
         return None
     if recording.build == build.digest:
+        if waiting_previews(recording):  # before the tracks: they are what people look at first
+            bench.queue.previews(recording_id)
         for participant_id, track_id in waiting_exports(recording):
             bench.queue.export(recording_id, participant_id, track_id)
-        if not waiting_exports(recording):
-            return build
-        return None
+        return None if waiting_previews(recording) or waiting_exports(recording) else build
     if recording.status in FINAL and not late_is_due(recording, bench.control.clock_ms()):
         return None  # the sweeper asks again
     missing = store_plans(bench.storage, build)
@@ -212,6 +212,11 @@ def _objects(storage: Storage, build: Build) -> dict[str, str]:
 def _newer(recording: Recording, build: Build) -> bool:
     """Has anything come since the recording was given up? What failed then fails again."""
     return any(track.heard_ms > recording.ended_ms for track in build.recording.tracks())
+
+
+def waiting_previews(recording: Recording) -> bool:
+    """Are previews announced and not made?"""
+    return any(artifact.kind in PREVIEWS and artifact.status == "pending" for artifact in recording.artifacts)
 
 
 def waiting_exports(recording: Recording) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from . import drop as dropping
 from . import erase as erasing
 from . import export as exporting
 from . import join as joining
+from . import previews as previewing
 from . import render as rendering
 from . import withhold as withholding
 from .due import Due
@@ -126,6 +127,20 @@ def export(recording_id: str, participant_id: str, track_id: str) -> None:
                 exporting.give_up(tools, recording_id, participant_id, track_id, _died("exporting the track"))
             else:
                 exporting.export(tools, recording_id, participant_id, track_id)
+    except _GONE:
+        return
+    tools.queue.advance(recording_id)
+
+
+def previews(recording_id: str) -> None:
+    require_worker()
+    tools = bench()
+    try:
+        with tools.turns.trying("previews", recording_id) as tries:
+            if tries > _AT_ALL:
+                previewing.give_up(tools, recording_id, _died("making the previews"))
+            else:
+                previewing.make_previews(tools, recording_id)
     except _GONE:
         return
     tools.queue.advance(recording_id)

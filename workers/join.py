@@ -18,10 +18,11 @@ from callreel.journal import Draft
 from callreel.manifest import Build, Film, manifest
 from callreel.model import Artifact, Recording
 from callreel.outputs import mime_type
+from callreel.previews import plan_previews
 from callreel.states import Status
 from callreel.storage import Storage
 
-from . import export
+from . import export, previews
 from .advance import Bench, plan, store_plans
 from .films import Joining, write_film
 from .folders import job_folder
@@ -38,7 +39,8 @@ def join(bench: Bench, recording_id: str) -> bool:
     if recording.build == build.digest or store_plans(bench.storage, build):
         return False
     films = [_publish(bench, build, film) for film in build.films]
-    told = manifest(build, [asdict(film) for film in films], _left_out(bench.storage, build))
+    behind = [preview.to_json() for preview in plan_previews(build)]
+    told = manifest(build, [asdict(film) for film in films], _left_out(bench.storage, build), behind)
     body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
     listing = Artifact(
         name="manifest.json",
@@ -50,11 +52,12 @@ def join(bench: Bench, recording_id: str) -> bool:
     )
     bench.storage.put_if_absent(keys.artifact(recording_id, listing.name, listing.sha256), body)
     failpoint("join.manifest")
+    artifacts = (*films, listing, *previews.pending(build), *export.pending(build))
     data = {
         "complete": told["complete"],
         "gaps": told["gaps"],
         "build": build.digest,
-        "artifacts": [asdict(artifact) for artifact in (*films, listing, *export.pending(build))],
+        "artifacts": [asdict(artifact) for artifact in artifacts],
     }
 
     def decide(state: Recording) -> Draft | None:

@@ -37,6 +37,7 @@ from tests.kit.receiver import receiving
 from tests.workers.test_deliver import SECRET as WEBHOOK_SECRET
 from workers.export import export
 from workers.jobs import bench as make_bench
+from workers.previews import make_previews
 
 from .forks import KILLED, House, port
 from .oracle import Acked, assert_rebuilds_to_itself, assert_sound
@@ -60,6 +61,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
          "job.done", "queue.asked"),
     ),
     "completed": ("export", ("export.made", "export.stored", "journal.written", "export.told", "job.done")),
+    "tracks": ("previews", ("previews.stored", "journal.written", "previews.told", "job.done")),
     "exported": ("advance", ("index.settled", "job.done")),
 }  # fmt: skip
 #: start, announce, stop and complete are a fact each; the first one is no append
@@ -276,6 +278,7 @@ def test_dropping_what_lies_in_a_pause_dies_at_any_step_and_is_done_by_another(r
     bench = make_bench(settings_for(made.folder, redis_url))
     for track in load(bench.storage, recording_id).tracks():
         export(bench, recording_id, track.participant_id, track.track_id)
+    make_previews(bench, recording_id)
     window_keys = keys_of(LocalStorage(made.folder), recording_id)
     for point in DROP:
         house = House(redis_url, data_dir / point, fsync="never")

@@ -177,6 +177,41 @@ def test_a_track_whose_export_was_lost_is_asked_for_again(desk: Desk, name: str)
     assert len(desk.jobs.exported) == 2
 
 
+def test_cues_of_thumbnails_carry_the_rights_that_they_were_asked_with(desk: Desk) -> None:
+    recording_id = finished(desk)
+    text = "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\nsprite-000.jpg#xywh=0,0,160,90\n"
+    facts = []
+    for name, kind, data in (
+        ("thumbnails/sprite.vtt", "text/vtt", text.encode()),
+        ("thumbnails/sprite-000.jpg", "image/jpeg", b"JPEG"),
+    ):
+        digest = hashlib.sha256(data).hexdigest()
+        desk.storage.put_if_absent(keys.artifact(recording_id, name, digest), data)
+        told = {"name": name, "kind": "thumbnails", "status": "ready", "mime_type": kind}
+        facts.append({**told, "size_bytes": len(data), "sha256": digest})
+    desk.write(recording_id, ("artifacts", {"artifacts": [{**fact, "status": "pending"} for fact in facts]}))
+    problem = refused(desk.get(desk.url(recording_id, "/files/thumbnails/sprite.vtt")), 404, "unknown_file")
+    assert "being made" in problem["detail"]
+    desk.write(recording_id, ("artifacts", {"artifacts": facts}))
+
+    artifacts = {each["name"]: each for each in said(desk.get(desk.url(recording_id)), 200)["artifacts"]}
+    signed_url = artifacts["thumbnails/sprite.vtt"]["url"]
+    own_expiry = signed_url.partition("expires=")[2].partition("&")[0]
+    asked = {signed_url: desk.client.get(signed_url)}
+    token_url = desk.url(recording_id, "/files/thumbnails/sprite.vtt")
+    asked[token_url] = desk.get(token_url)
+    for url, answer in asked.items():
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/vtt; charset=utf-8")
+        assert answer.headers["cache-control"] == "no-store"
+        [image] = [line for line in answer.text.splitlines() if line.startswith("sprite-")]
+        address, _, region = image.partition("#")
+        assert region == "xywh=0,0,160,90"
+        assert f"expires={own_expiry}&" in address, "no longer than what it was asked with"
+        assert desk.client.get(f"{url.partition('sprite.vtt')[0]}{address}").content == b"JPEG"
+        refused(desk.client.get(f"{url.partition('sprite.vtt')[0]}{address[:-1]}x"), 401, "unauthorized")
+    assert desk.get(token_url + "?download").content == text.encode(), "as its digest says"
+
+
 def test_the_files_of_a_deleted_recording_are_gone(desk: Desk) -> None:
     recording_id = finished(desk)
     [artifact] = said(desk.get(desk.url(recording_id)), 200)["artifacts"]

@@ -19,6 +19,7 @@ from workers import advance as advancing
 from workers import export as exporting
 from workers.drop import drop_paused
 from workers.jobs import bench as make_bench
+from workers.previews import make_previews
 
 FROM_MS, TO_MS = 3_700, 11_900
 GIB = 1 << 30
@@ -40,6 +41,8 @@ def test_what_lies_in_a_pause_is_dropped_and_every_key_stays(data_dir: Path, red
     assert advancing.advance(bench, recording_id) is None, "tracks are to be exported first"
     for track in recording.tracks():
         exporting.export(bench, recording_id, track.participant_id, track.track_id)
+    assert advancing.advance(bench, recording_id) is None, "and the previews"
+    make_previews(bench, recording_id)
     before, have = chunks_of(storage, recording_id), of_recording(recording)
     planned = [window.key for window in plan_now(bench, recording_id).windows]
 

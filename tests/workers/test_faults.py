@@ -205,11 +205,14 @@ def test_exports_that_were_lost_are_asked_for_again(
     tools = make_bench()
     jobs.advance(recording_id)
     asked = {tuple(job.args) for job in tools.queue._queues["export"].jobs}
-    assert asked == {(recording_id, run.participant, run.track_id) for run in call.runs}
-    for job in asked:
+    tracks = {(recording_id, run.participant, run.track_id) for run in call.runs}
+    assert asked == {*tracks, (recording_id,)}, "and the previews"
+    for job in tracks:
         jobs.export(*job)
+    jobs.previews(recording_id)
     assert {a.status for a in tools.control.state(recording_id).artifacts} == {"ready"}
     assert advancing.waiting_exports(tools.control.state(recording_id)) == []
+    assert not advancing.waiting_previews(tools.control.state(recording_id))
 
 
 def test_one_advance_at_a_time_and_none_is_forgotten(redis_url: str) -> None:
