@@ -20,7 +20,7 @@ from .levels import Levels
 from .model import Chunk
 
 #: Part of every scan's digest: raise it when scanning changes, and all is scanned again.
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 
 Container = Literal["matroska", "mp4", "ogg"]
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ class RunScan:
     chunk_bytes: tuple[int, ...]
     container: Container = "matroska"
     head: bytes = b""  #: what must precede any later bytes of the segment so that they decode
-    starts: Ints = field(default_factory=_none)  #: bytes at which reading can begin: Clusters, `moof`s
+    starts: Ints = field(default_factory=_none)  #: bytes at which reading can begin: Clusters, `moof`s, pages
     video: Packets = field(default_factory=Packets)
     audio: Packets = field(default_factory=Packets)
     width_px: int = 0

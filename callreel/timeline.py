@@ -9,28 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal
 
 from .clock import US_PER_MS, Anchor, Span, anchor, spans
 from .consent import withheld
 from .drift import Drift, measure
 from .gaps import Gap, track_gaps
-from .model import Chunk, Participant, Recording, Segment, Track
+from .model import Participant, Recording, Segment, Track
 from .placement import Line
+from .reach import Kind, reach
 from .scans import RunScan, Scans
-
-#: How long a last picture may stand until the recorder's end: shared screens that do not move deliver nothing for
-#: long. Bounded, for the instant of the end is the client's word.
-_STAND_US = 60_000_000
-#: The last Blob is delivered this much after the end of its media (measured: 30 to 80 ms).
-_DELIVERY_US = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
     """A stretch of one stream of one run, in recording time [from_us, to_us)."""
 
-    kind: Literal["video", "audio"]
+    kind: Kind
     participant_id: str
     track_id: str
     seg: int
@@ -118,20 +112,15 @@ def _place_runs(
 ) -> list[Clip]:
     found: list[Clip] = []
     for index, run in enumerate(runs):
-        for kind, packets in (("video", run.video), ("audio", run.audio)):
-            if not len(packets) or run.error:
-                continue
-            end_us = packets.to_us
-            if kind == "video":
-                end_us = max(end_us, min(_run_end_us(segment, run), end_us + _STAND_US))
-            for (a_us, b_us, line), span in product(drift.pieces_of(packets.from_us, end_us), stretches):
+        for kind, (begin_us, end_us) in reach(segment, run).items():
+            for (a_us, b_us, line), span in product(drift.pieces_of(begin_us, end_us), stretches):
                 # in "server µs since start", then moved to where the span lies, then cut to it
                 placed = line.moved(zero_us - (span.from_ms - recording.started_ms) * US_PER_MS + span.at_us)
                 from_us, to_us = max(placed.placed_us(a_us), span.at_us), min(placed.placed_us(b_us), span.end_us)
                 if from_us < to_us:
                     found.append(
                         Clip(
-                            kind="video" if kind == "video" else "audio",
+                            kind=kind,
                             participant_id=track.participant_id,
                             track_id=track.track_id,
                             seg=segment.seg,
@@ -162,14 +151,6 @@ def _shown(clips: Sequence[Clip], track: Track, segment: Segment) -> list[Clip]:
                 kept.append(replace(clip, from_us=on_us))
         found = kept
     return found
-
-
-def _run_end_us(segment: Segment, run: RunScan) -> int:
-    """Media time up to which the recorder ran, by the delivery of the run's last chunk; 0 where nobody told."""
-    last: Chunk | None = next((chunk for chunk in segment.chunks if chunk.seq == run.last_seq), None)
-    if last is None or last.at_ms is None:
-        return 0
-    return (last.at_ms - last.start_ms) * US_PER_MS - _DELIVERY_US
 
 
 def _presences(clips: Sequence[Clip], stretches: Sequence[Span]) -> list[Presence]:

@@ -1,7 +1,8 @@
 """Just enough of container formats to know where reading may begin. Bytes in, positions out; no decoding.
 
 Matroska and WebM: a Cluster (RFC 9559, section 5.1.3) whose first child is its Timestamp. Fragmented MP4: a `moof`
-box whose first child is `mfhd` (ISO/IEC 14496-12, 8.8.4). Ogg and MP4 without fragments are read from their beginning.
+box whose first child is `mfhd` (ISO/IEC 14496-12, 8.8.4). Ogg with Opus: a page (RFC 3533, section 6) that begins with
+a packet of its own. Other Ogg and MP4 without fragments are read from their beginning.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _CLUSTER = re.compile(
     re.DOTALL,
 )
 _MOOF = re.compile(b"[\x00-\xff]{4}moof\x00\x00\x00\x10mfhd", re.DOTALL)
-_STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOOF}
+# A page of no flags, whose granule position tells where it ends. Pages of headers have 0 there (RFC 7845, section 4),
+# one that continues a packet cannot be begun with, and of the stream's last one libav does not look at the position.
+_PAGE = re.compile(b"OggS\x00\x00(?!\x00{8})", re.DOTALL)
+_STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOOF, "ogg": _PAGE}
 
 #: container → the demuxer's name for PyAV and ffmpeg, always forced, so that no other parser ever sees the bytes
 DEMUXERS: dict[Container, str] = {"matroska": "matroska", "mp4": "mp4", "ogg": "ogg"}
@@ -65,8 +69,9 @@ def starts(container: Container, data: bytes) -> list[int]:
 
 
 def has_parts(container: Container, head: bytes) -> bool:
-    """Is a file that begins so made to be continued? Fragmented MP4 says so by `mvex` (ISO/IEC 14496-12, 8.8.1)."""
-    return container == "matroska" or (container == "mp4" and b"mvex" in head)
+    """Is a file that begins so made to be continued? Fragmented MP4 says so by `mvex` (ISO/IEC 14496-12, 8.8.1); of
+    what is in Ogg, libav finds the time from the middle on for Opus alone."""
+    return container == "matroska" or (b"mvex" if container == "mp4" else b"OpusHead") in head
 
 
 def media_end(container: Container, data: bytes, position: int, size_bytes: int) -> int:

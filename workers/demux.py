@@ -29,7 +29,10 @@ def opened(container: Container, data: bytes) -> InputContainer:
 
 
 def packets(file: InputContainer, *streams: Stream) -> Iterator[Packet]:
-    """Packets with a time and content, in the order of the file, up to its end or to where it is torn."""
+    """Packets with a time and content, in the order of the file, up to its end or to where it is torn.
+
+    Of a packet that the tear goes through MP4's demuxer hands out what is there, and it decodes to garbage: not here.
+    """
     if not streams:
         return
     found = file.demux(*streams)
@@ -38,7 +41,7 @@ def packets(file: InputContainer, *streams: Stream) -> Iterator[Packet]:
             packet = next(found)
         except (StopIteration, av.FFmpegError):
             return
-        if packet.pts is not None and packet.size:
+        if packet.pts is not None and packet.size and not packet.is_corrupt:
             yield packet
 
 

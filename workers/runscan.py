@@ -44,7 +44,7 @@ def scan_run(run: list[Chunk], data: bytes, head: tuple[Container, bytes] | None
         if head is None:
             return unreadable(run, "the segment's first chunk is missing, and nothing decodes without its header")
         # A run behind a hole begins in the middle of something: what is before the next place to start is dropped.
-        begin = next(iter(containers.starts(head[0], data)), len(data))
+        begin = next(iter(containers.starts(head[0], data)), len(data)) if head[1] else len(data)
         return _demux(_blank(run), head[0], head[1], data[begin:], begin=begin)
     except (av.FFmpegError, CallreelError, ValueError, IndexError, OverflowError) as error:
         return unreadable(run, f"{type(error).__name__}: {error}"[:300])
@@ -78,10 +78,8 @@ def head_of(data: bytes) -> tuple[Container, bytes]:
     container = containers.container_of(data)
     if container is None:
         raise ValueError(f"no media: the segment begins with {data[:8].hex(' ') or 'nothing'}")
-    first = containers.starts(container, data)
-    if first:
-        return container, data[: first[0]]
-    return container, data if containers.has_parts(container, data) else b""
+    first = next(iter(containers.starts(container, data)), len(data))
+    return container, data[:first] if containers.has_parts(container, data[:first]) else b""
 
 
 def _demux(
@@ -132,7 +130,8 @@ def _demux(
             ]
         )
         pictures, sounds = _video(tables[0]), _packets(tables[1])
-        starts = np.array([at + begin for at in containers.starts(container, data)], dtype=np.int64)
+        found = containers.starts(container, data) if head else []
+        starts = np.array([at + begin for at in found], dtype=np.int64)
         starts = np.concatenate((before.starts[before.starts < begin], starts))
         # Chromium's MP4 begins with a chunk that is all header; so may anything that was cut off early
         only_head = len(blank.chunk_sha256) == 1 and not len(starts) and containers.has_parts(container, head)
@@ -147,8 +146,9 @@ def _demux(
             audio=sounds,
             width_px=video.codec_context.width if video is not None else 0,
             height_px=video.codec_context.height if video is not None else 0,
-            video_codec=video.codec_context.name if video is not None else "",
-            audio_codec=audio.codec_context.name if audio is not None else "",
+            # not the decoder's name: that of AV1 may be libdav1d
+            video_codec=video.codec_context.codec.canonical_name if video is not None else "",
+            audio_codec=audio.codec_context.codec.canonical_name if audio is not None else "",
             # its head may serve other runs all the same
             error="" if len(pictures) or len(sounds) or only_head else _NOTHING,
             note=note,

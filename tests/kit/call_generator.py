@@ -7,11 +7,13 @@ against it picture by picture. Pictures are small and calls short: what is teste
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .capture import Capture, CapturedChunk, Run
 from .detect import measure_floor
-from .recorders import Recorded, Recorder, record
+from .forms import USUAL, Recorder
+from .recorders import RATE_HZ, Recorded, Take, record
 
 #: dark, saturated, and at least half a channel apart once divided by their strongest channel (`eyes`)
 COLORS: tuple[tuple[int, int, int], ...] = (
@@ -42,10 +44,14 @@ class Person:
     index: int
     skew_ms: int
     size: tuple[int, int]
-    fps: int
+    fps: float
     recorder: Recorder
     timeslice_ms: int
     spans_ms: tuple[tuple[int, int], ...]  #: of being there, from the start
+    later: tuple[tuple[int, tuple[int, int]], ...] = ()  #: other sizes, as in `Take`
+    rate_hz: int = RATE_HZ
+    channels: int = 1
+    hum: bool = False
 
 
 def plan_call(seed: int, count: int | None = None, length_ms: int | None = None) -> tuple[int, int, list[Person]]:
@@ -56,7 +62,7 @@ def plan_call(seed: int, count: int | None = None, length_ms: int | None = None)
     count = count or dice.randint(2, 9)
     people = []
     for index in range(count):
-        recorder = dice.choice(list(Recorder))
+        recorder = dice.choice(USUAL)
         sizes = SHAPES + (ODD_SHAPES if recorder.may_be_odd else ())
         reach_ms = dice.choice([0, 500, 90_000, 10_000_000])
         people.append(
@@ -86,10 +92,19 @@ def _spans(dice: random.Random, length_ms: int, *, host: bool) -> tuple[tuple[in
     return (begin, left), (left + away_ms, end)
 
 
-def generate_call(seed: int, *, count: int | None = None, length_ms: int | None = None) -> Capture:
-    """The call of a seed, recorded and chunked, with its floor measured on what was recorded."""
+def generate_call(
+    seed: int,
+    *,
+    count: int | None = None,
+    length_ms: int | None = None,
+    change: Callable[[Person], Person] = lambda person: person,
+) -> Capture:
+    """The call of a seed, recorded and chunked, with its floor measured on what was recorded.
+
+    `change` makes other people of those that the seed planned.
+    """
     epoch_ms, length_ms, people = plan_call(seed, count, length_ms)
-    runs = [run for person in people for run in _runs(random.Random(f"{seed} {person.name}"), person, epoch_ms)]
+    runs = [run for person in people for run in _runs(random.Random(f"{seed} {person.name}"), change(person), epoch_ms)]
     bare = Capture(name=f"generated-{seed}", true_epoch_ms=epoch_ms, length_ms=length_ms, runs=tuple(runs), floor_ms={})
     return replace(bare, floor_ms=measure_floor(bare))
 
@@ -102,14 +117,20 @@ def _runs(dice: random.Random, person: Person, epoch_ms: int) -> list[Run]:
             recorded = record(
                 dice,
                 person.recorder,
-                size=person.size if has_video else None,
-                rgb=COLORS[person.index],
-                tone_hz=TONES[person.index] if has_audio else None,
-                fps=person.fps,
-                start_ms=start,
-                length_ms=end - start,
-                beat_ms=-epoch_ms % 1000,
-                timeslice_ms=person.timeslice_ms,
+                Take(
+                    size=person.size if has_video else None,
+                    rgb=COLORS[person.index],
+                    tone_hz=TONES[person.index] if has_audio else None,
+                    fps=person.fps,
+                    start_ms=start,
+                    length_ms=end - start,
+                    beat_ms=-epoch_ms % 1000,
+                    timeslice_ms=person.timeslice_ms,
+                    later=person.later,
+                    rate_hz=person.rate_hz,
+                    channels=person.channels,
+                    hum=person.hum,
+                ),
             )
             client_ms = epoch_ms + start + person.skew_ms
             found.append(

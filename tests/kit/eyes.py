@@ -105,10 +105,14 @@ class _Tile:
     full: Box
 
 
-def watch(path: Path, colors: Mapping[str, Rgb], *, clocks: bool = False) -> View:
-    """Look at every picture of a film. `clocks` reads the drawn clocks too."""
+def watch(path: Path, colors: Mapping[str, Rgb], *, clocks: bool = False, still: bool = False) -> View:
+    """Look at every picture of a film. `clocks` reads the drawn clocks too.
+
+    `still`: nobody's tile moves. So it is the largest that was seen: where a codec blurs colours some are cut short.
+    """
     sights = {name: Sight() for name in colors}
     tiles: dict[str, _Tile] = {}
+    largest: dict[str, Box] = {}
     times_ms: list[float] = []
     size = (0, 0)
     for time_ms, frame in _pictures(path):
@@ -121,6 +125,8 @@ def watch(path: Path, colors: Mapping[str, Rgb], *, clocks: bool = False) -> Vie
             state = _look(frame, small, hues, rgb, tiles, name)
             sight.state.append(state)
             sight.box.append(tiles[name].full if name in tiles else None)
+            if still and name in tiles:
+                largest[name] = tiles[name].full = max(tiles[name].full, largest.get(name, _NOWHERE), key=_area)
             sight.clock_ms.append(_clock(frame, tiles[name].full) if clocks and name in tiles else None)
     for sight in sights.values():
         _follow_flashes(sight)
@@ -173,6 +179,13 @@ def _rgb(frame: av.VideoFrame, width: int) -> Picture:
     return (
         frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray().astype(np.uint8)
     )
+
+
+_NOWHERE: Box = (0, 0, 0, 0)
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _mean(picture: Picture, box: Box) -> float:

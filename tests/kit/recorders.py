@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
 from typing import Any
 
@@ -18,43 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import timecode
+from .forms import ENCODERS, MP4_OF_SOUND, MUXERS, WEBM_OF_PICTURES, Encoder, Recorder
 
 RATE_HZ = 48_000
-_SOUND_MS = 20  #: an Opus packet
+_SAMPLES = {"opus": 960, "mp4a.40.2": 1024}  #: of a packet
 _BEEP_MS = 100
+#: Amplitude of the tone between beeps; below what ears take for one.
+HUM = 0.03
 _MS = Fraction(1, 1000)
-
-
-class Recorder(Enum):
-    """Container, codecs, and whether sound and picture share a recorder."""
-
-    WEBM_VP8_SPLIT = ("webm", "vp8", True)
-    WEBM_VP9_SPLIT = ("webm", "vp9", True)
-    WEBM_VP8 = ("webm", "vp8", False)
-    WEBM_VP9 = ("webm", "vp9", False)
-    MP4_H264 = ("mp4", "avc1", False)
-    MP4_H264_SPLIT = ("mp4", "avc1", True)
-    MKV_H264 = ("x-matroska", "avc1", False)
-
-    @property
-    def container(self) -> str:
-        return self.value[0]
-
-    @property
-    def picture_codec(self) -> str:
-        return self.value[1]
-
-    @property
-    def tracks(self) -> tuple[tuple[str, bool, bool], ...]:
-        """Name, has sound, has picture."""
-        if self.value[2]:
-            return ("camera", False, True), ("microphone", True, False)
-        return (("camera", True, True),)
-
-    @property
-    def may_be_odd(self) -> bool:
-        """4:2:0 H.264 counts in pairs of pixels."""
-        return self.picture_codec != "avc1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,72 +45,67 @@ class _Tape:
         return len(piece)
 
 
-def record(
-    dice: random.Random,
-    recorder: Recorder,
-    *,
-    size: tuple[int, int] | None,
-    rgb: tuple[int, int, int],
-    tone_hz: int | None,
-    fps: int,
-    start_ms: int,
-    length_ms: int,
-    beat_ms: int,
-    timeslice_ms: int,
-) -> Recorded:
-    """One run from `start_ms` on: pictures where there is a size, sound where there is a tone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """What is before a recorder, and when it was started. All ms but `later_ms` are from the call's start."""
 
-    `beat_ms` is the first instant of a flash and beep, all ms counted from the call's start.
-    """
+    size: tuple[int, int] | None  #: no pictures where there is none
+    rgb: tuple[int, int, int]
+    tone_hz: int | None  #: no sound where there is none
+    fps: float
+    start_ms: int
+    length_ms: int
+    beat_ms: int  #: the first instant of a flash and beep
+    timeslice_ms: int
+    later: tuple[tuple[int, tuple[int, int]], ...] = ()  #: (ms after `start_ms`, size) from which on it is another one
+    rate_hz: int = RATE_HZ
+    channels: int = 1
+    hum: bool = False  #: the tone never ends, faintly: so that silence can be heard
+
+
+def record(dice: random.Random, recorder: Recorder, take: Take) -> Recorded:
+    """One run of a recorder."""
     tape = _Tape()
-    stamps = picture_stamps(dice, fps, length_ms) if size else []
+    length_ms = take.length_ms
+    stamps = picture_stamps(dice, take.fps, length_ms) if take.size else []
     marks: list[tuple[float, int]] = [(0.0, 0)]  #: media time → bytes written by then
-    name, options = _FORMATS[recorder.container]
-    if recorder.container == "mp4" and not size:
-        options = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000"}  # µs
+    container = recorder.container_of(pictures=take.size is not None)
+    name, options = MUXERS[container]
+    if container == "mp4" and not take.size:
+        options = MP4_OF_SOUND
+    if container == "webm" and not take.tone_hz:
+        options = WEBM_OF_PICTURES
     with av.open(tape, "w", format=name, options=options) as file:
         packets: list[av.Packet[Any]] = []
-        if size:
-            packets += _pictures(file, recorder, size, rgb, stamps, start_ms, beat_ms)
-        if tone_hz:
-            packets += _sound(file, dice, tone_hz, start_ms, length_ms, beat_ms)
+        if take.size:
+            packets += _pictures(file, recorder, take, stamps)
+        if take.tone_hz:
+            packets += _sound(file, recorder, dice, take)
         for packet in sorted(packets, key=_time_ms):
             file.mux(packet)
             if len(tape.data) > marks[-1][1]:
                 marks.append((_time_ms(packet), len(tape.data)))
     marks.append((float(length_ms), len(tape.data)))
     keys_ms = [_time_ms(packet) for packet in packets if packet.is_keyframe and packet.stream.type == "video"]
-    codecs = ",".join(([recorder.picture_codec] if size else []) + (["opus"] if tone_hz else []))
-    kind = "video" if size else "audio"
-    if recorder.container == "mp4":
+    codecs = ",".join(
+        ([recorder.picture_codec] if take.size else []) + ([recorder.sound_codec] if take.tone_hz else [])
+    )
+    kind = "video" if take.size else "audio"
+    if container == "mp4":
         blobs = _cut_at_moof(dice, bytes(tape.data), keys_ms, length_ms)
     else:
-        blobs = _cut_anywhere(dice, bytes(tape.data), marks, timeslice_ms, length_ms)
+        blobs = _cut_anywhere(dice, bytes(tape.data), marks, take.timeslice_ms, length_ms)
     return Recorded(
-        mime_type=f"{kind}/{recorder.container};codecs={codecs}",
+        mime_type=f"{kind}/{container};codecs={codecs}",
         blobs=tuple(blobs),
-        drawn_ms=tuple(start_ms + at for at in stamps),
+        drawn_ms=tuple(take.start_ms + at for at in stamps),
     )
 
 
-_FORMATS: dict[str, tuple[str, dict[str, str]]] = {
-    "webm": ("webm", {"live": "1", "cluster_time_limit": "900"}),
-    "x-matroska": ("matroska", {"live": "1", "cluster_time_limit": "1100"}),
-    "mp4": ("mp4", {"movflags": "empty_moov+default_base_moof+frag_keyframe"}),
-}
-
-_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "100", "crf": "12"}),
-    "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "100", "crf": "20"}),
-    # a key frame each 1.5 s or so, for with it a fragment begins
-    "avc1": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "bf": "0", "g": "45", "crf": "22"}),
-}
-
-
-def picture_stamps(dice: random.Random, fps: int, length_ms: int) -> list[int]:
+def picture_stamps(dice: random.Random, fps: float, length_ms: int) -> list[int]:
     """When pictures are taken, ms: a camera's jitter, and one in thirty held back. The first is at once."""
     found = [0]
-    for number in range(1, length_ms * fps // 1000):
+    for number in range(1, int(length_ms * fps // 1000)):
         at = round(number * 1000 / fps + dice.uniform(-4, 4))
         if found[-1] + 5 < at < length_ms and dice.random() > 1 / 30:
             found.append(at)
@@ -148,44 +113,72 @@ def picture_stamps(dice: random.Random, fps: int, length_ms: int) -> list[int]:
 
 
 def _pictures(
-    file: av.container.OutputContainer,
-    recorder: Recorder,
-    size: tuple[int, int],
-    rgb: tuple[int, int, int],
-    stamps: list[int],
-    start_ms: int,
-    beat_ms: int,
+    file: av.container.OutputContainer, recorder: Recorder, take: Take, stamps: list[int]
 ) -> list[av.Packet[Any]]:
-    encoder, options = _ENCODERS[recorder.picture_codec]
-    stream = file.add_stream(encoder, rate=30, options=options)
+    how = ENCODERS[recorder.picture_codec]
+    assert take.size
+    stream = file.add_stream(how.name, rate=30, options=how.options)
     assert isinstance(stream, av.VideoStream)
-    stream.width, stream.height = size
+    if how.tag:
+        stream.codec_context.codec_tag = how.tag
+    stream.width, stream.height = take.size
     stream.pix_fmt = "yuv420p"
-    stream.bit_rate = 600_000
+    stream.bit_rate = how.bit_rate
     stream.time_base = stream.codec_context.time_base = _MS
     packets: list[av.Packet[Any]] = []
+    context = _another(how, take.size) if how.tag else stream.codec_context
+    size = take.size
     for at in stamps:
-        flash = 0 <= (start_ms + at - beat_ms) % 1000 < _BEEP_MS
-        picture = np.full((size[1], size[0], 3), (255, 255, 255) if flash else rgb, np.uint8)
-        timecode.draw(picture, start_ms + at)
+        here = [later for since, later in take.later if since <= at]
+        if here and here[-1] != size:  # as browsers do it: a new encoder, its parameters in the stream
+            packets += _of(stream, context.encode(None))
+            size = here[-1]
+            context = _another(how, size)
+        flash = 0 <= (take.start_ms + at - take.beat_ms) % 1000 < _BEEP_MS
+        picture = np.full((size[1], size[0], 3), (255, 255, 255) if flash else take.rgb, np.uint8)
+        timecode.draw(picture, take.start_ms + at)
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = at, _MS
-        packets += stream.encode(frame)
-    return packets + stream.encode(None)
+        packets += _of(stream, context.encode(frame))
+    return packets + _of(stream, context.encode(None))
+
+
+def _another(how: Encoder, size: tuple[int, int]) -> av.VideoCodecContext:
+    """The same encoder for another size; without a header of its own, so that its parameters go with the pictures."""
+    context = av.CodecContext.create(how.name, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.options = how.options
+    context.width, context.height = size
+    context.pix_fmt = "yuv420p"
+    context.bit_rate = how.bit_rate
+    context.time_base, context.framerate = _MS, Fraction(30)
+    return context
+
+
+def _of(stream: av.VideoStream, packets: list[av.Packet[Any]]) -> list[av.Packet[Any]]:
+    for packet in packets:
+        packet.stream = stream
+        packet.time_base = _MS
+    return packets
 
 
 def _sound(
-    file: av.container.OutputContainer, dice: random.Random, tone_hz: int, start_ms: int, length_ms: int, beat_ms: int
+    file: av.container.OutputContainer, recorder: Recorder, dice: random.Random, take: Take
 ) -> list[av.Packet[Any]]:
-    stream = file.add_stream("libopus", rate=RATE_HZ, options={"application": "audio", "b": "48000"})
+    how = ENCODERS[recorder.sound_codec]
+    layout = "stereo" if take.channels == 2 else "mono"
+    stream = file.add_stream(how.name, rate=take.rate_hz, options=how.options)
     assert isinstance(stream, av.AudioStream)
-    stream.layout = "mono"
-    samples = _beeps(dice, tone_hz, start_ms, length_ms, beat_ms)
-    size = RATE_HZ * _SOUND_MS // 1000
+    stream.layout = layout
+    samples = np.tile(_beeps(dice, take), (take.channels, 1))
+    size = _SAMPLES[recorder.sound_codec]
+    form = "flt" if recorder.sound_codec == "opus" else "fltp"
     packets: list[av.Packet[Any]] = []
-    for begin in range(0, len(samples) - size + 1, size):
-        frame = av.AudioFrame.from_ndarray(samples[None, begin : begin + size], format="flt", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, begin, Fraction(1, RATE_HZ)
+    for begin in range(0, samples.shape[1] - size + 1, size):
+        block = samples[:, begin : begin + size]
+        block = block.T.reshape(1, -1) if form == "flt" else block
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format=form, layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = take.rate_hz, begin, Fraction(1, take.rate_hz)
         packets += stream.encode(frame)
     packets += stream.encode(None)
     # The encoder stamps its own delay as negative time; recorders of browsers begin at zero or later.
@@ -196,14 +189,16 @@ def _sound(
     return packets
 
 
-def _beeps(dice: random.Random, tone_hz: int, start_ms: int, length_ms: int, beat_ms: int) -> npt.NDArray[np.float32]:
+def _beeps(dice: random.Random, take: Take) -> npt.NDArray[np.float32]:
     """Faint noise, for a microphone is never silent, and a beep at each beat."""
-    per_ms = RATE_HZ // 1000
-    count = length_ms * per_ms
+    assert take.tone_hz
+    per_ms = take.rate_hz / 1000
+    count = take.length_ms * take.rate_hz // 1000
     noise = np.random.default_rng(dice.randrange(2**32)).standard_normal(count)
     samples = noise.astype(np.float32) * np.float32(2e-4)
-    at_ms = np.arange(count) / per_ms + start_ms - beat_ms
-    samples += np.where(at_ms % 1000 < _BEEP_MS, 0.25 * np.sin(2 * np.pi * tone_hz * at_ms / 1000), 0).astype(
+    at_ms = np.arange(count) / per_ms + take.start_ms - take.beat_ms
+    tone = np.sin(2 * np.pi * take.tone_hz * at_ms / 1000)
+    samples += np.where(at_ms % 1000 < _BEEP_MS, 0.25, HUM if take.hum else 0).astype(np.float32) * tone.astype(
         np.float32
     )
     return samples

@@ -237,6 +237,38 @@ def test_a_still_screen_stands_until_its_recorder_ended() -> None:
     assert timeline.clips[0].to_us == 5_940_000
 
 
+def test_before_a_hole_the_last_picture_stands_no_longer_than_those_before_it() -> None:
+    """MP4 is delivered seconds late, so the delivery says nothing; a slow screen's pictures are far apart anyway."""
+    first, second = segment([0, 1]), segment([4, 5])
+    late = tuple(replace(c, at_ms=(c.at_ms or 0) + 2_500) for c in (*first.chunks, *second.chunks))
+    scans = {("p", "cam", 0): [run(0, 2), run(4, 2)]}
+    timeline = plan_timeline(recording(track(replace(first, chunks=late, expected_chunks=6))), scans)
+    assert [(clip.from_us, clip.to_us) for clip in timeline.clips] == [(0, 4_000_000), (8_000_000, 14_440_000)]
+    video = run(0, 2).video
+    slow = replace(run(0, 2), video=Packets(**{n: getattr(video, n)[::16] for n in Packets.__slots__}))
+    timeline = plan_timeline(
+        recording(track(replace(first, chunks=late, expected_chunks=6))), {("p", "cam", 0): [slow]}
+    )
+    assert timeline.clips[0].to_us == 4_800_000  # pictures at 0, 1.6 and 3.2 s
+
+
+def test_a_hole_in_sound_and_pictures_lasts_until_both_are_back_and_tells_each() -> None:
+    def both(first_seq: int, count: int, *, pictures_from: int = 0) -> RunScan:
+        found = run(first_seq, count)
+        video = Packets(**{n: getattr(found.video, n)[pictures_from:] for n in Packets.__slots__})
+        return replace(found, video=video, audio=found.video)
+
+    scans = {("p", "cam", 0): [both(0, 2), both(3, 3, pictures_from=10), both(7, 1, pictures_from=20), both(9, 1)]}
+    segments = segment([0, 1, 3, 4, 5, 7, 9], expected=10)
+    first, second, third = plan_timeline(recording(replace(track(segments), kind="av")), scans).gaps
+    assert (first.from_us, first.to_us, first.chunks) == (4_000_000, 7_000_000, ((2, 2),))
+    told = first.to_json()
+    assert (told["soundMs"], told["picturesMs"]) == ([4000, 6000], [4000, 7000])
+    # the run between the holes has no key frame: it ends as it began, without pictures
+    assert (second.from_us, second.to_us, second.to_json()["picturesMs"]) == (12_000_000, 16_000_000, [12_000, 16_000])
+    assert (third.from_us, third.to_us) == (16_000_000, 18_000_000)
+
+
 def test_windows_cover_the_film_and_name_only_what_they_read() -> None:
     scans = {("p", "cam", 0): [run(0, 10)]}
     timeline = plan_timeline(recording(track(segment(list(range(10))))), scans)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,8 +15,11 @@ from callreel import keys, scans
 from callreel.model import Chunk, Segment, Track
 from callreel.scans import RunScan
 from callreel.storage.local import LocalStorage
+from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture, Run, load_named
-from workers import containers, opus
+from tests.kit.forms import Recorder
+from tests.kit.voices import recorded, voice
+from workers import containers, demux, opus
 from workers.runscan import extend_run, scan_run
 from workers.scan import runs, scan_segment
 
@@ -147,6 +152,49 @@ def test_what_is_no_media_is_told_and_not_raised(data: bytes) -> None:
     chunk = chunks_of(load_named("duo-split").runs[0])[0]
     scan = scan_run([chunk], data, None)
     assert scan.error or not (len(scan.video) or len(scan.audio))
+
+
+def packets(container: scans.Container, data: bytes) -> dict[tuple[str, int], bytes]:
+    with demux.opened(container, data) as file:
+        return {(p.stream.type, demux.pts_us(p)): bytes(p) for p in demux.packets(file, *file.streams)}
+
+
+def test_a_packet_that_was_torn_is_not_handed_on() -> None:
+    """It would decode, to garbage."""
+    dice = random.Random(5)
+    for run in (run for name in CAPTURES for run in load_named(name).runs):
+        scan = whole(run)
+        known = packets(scan.container, run.data)
+        for cut in (dice.randrange(len(scan.head) + 200, len(run.data)) for _ in range(10)):
+            torn = packets(scan.container, run.data[:cut])
+            assert torn == {key: known[key] for key in torn}
+
+
+def test_ogg_is_read_from_any_of_its_pages() -> None:
+    call = generate_call(
+        3, count=1, length_ms=6000, change=lambda p: replace(p, recorder=Recorder.WEBM_VP8_OGG, spans_ms=((0, 6000),))
+    )
+    run = next(run for run in call.runs if run.kind == "audio")
+    scan = whole(run)
+    known = packets("ogg", run.data)
+    assert (scan.container, len(scan.starts) > 8, len(scan.head) < 200) == ("ogg", True, True)
+    # the last page, which says that it is the last, cannot be begun with
+    for begin in scan.starts:
+        tail = packets("ogg", scan.head + run.data[begin:])
+        assert tail == dict(list(known.items())[-len(tail) :])
+    assert len(tail) < 60
+
+
+def test_ogg_without_opus_is_read_from_its_beginning_alone() -> None:
+    data = recorded(voice([(0.5, 3.5)], 4, seed=1), form="ogg", codec="flac")
+    scan = scan_run(chunks_of(load_named("duo-split").runs[0])[:1], data, None)
+    assert (scan.error, len(scan.audio) > 30, len(scan.starts), scan.head) == ("", True, 0, b"")
+
+
+def test_codecs_are_called_by_their_names_and_not_by_their_decoders() -> None:
+    call = generate_call(3, count=1, length_ms=4000, change=lambda p: replace(p, recorder=Recorder.WEBM_AV1))
+    scan = whole(call.runs[0])
+    assert (scan.video_codec, scan.audio_codec) == ("av1", "opus")
 
 
 def test_chunks_may_be_single_bytes() -> None:
