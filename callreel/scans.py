@@ -71,6 +71,7 @@ class RunScan:
     error: str = ""  #: why nothing of it can be used
     note: str = ""  #: what of it cannot be used, and why
     levels: Levels = field(default_factory=Levels)  #: how loud its sound is; kept beside the scan, not in it
+    header_seg: int | None = None  #: the segment whose header it was read with, where that is another; beside it too
 
     @property
     def last_seq(self) -> int:

@@ -8,9 +8,12 @@ a packet of its own. Other Ogg and MP4 without fragments are read from their beg
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from callreel.scans import Container
 from callreel.sniff import sniff
+
+from . import ogg
 
 # Cluster id, a size of 1 to 8 bytes, then the Timestamp element's id: eight patterns, one for each length of a size.
 _CLUSTER = re.compile(
@@ -27,7 +30,7 @@ _CLUSTER = re.compile(
 _MOOF = re.compile(b"[\x00-\xff]{4}moof\x00\x00\x00\x10mfhd", re.DOTALL)
 # A page of no flags, whose granule position tells where it ends. Pages of headers have 0 there (RFC 7845, section 4),
 # one that continues a packet cannot be begun with, and of the stream's last one libav does not look at the position.
-_PAGE = re.compile(b"OggS\x00\x00(?!\x00{8})", re.DOTALL)
+_PAGE = re.compile(b"OggS\x00\x00(?!\x00{8})[\x00-\xff]{8}", re.DOTALL)
 _STARTS: dict[Container, re.Pattern[bytes]] = {"matroska": _CLUSTER, "mp4": _MOOF, "ogg": _PAGE}
 
 #: container → the demuxer's name for PyAV and ffmpeg, always forced, so that no other parser ever sees the bytes
@@ -72,6 +75,62 @@ def has_parts(container: Container, head: bytes) -> bool:
     """Is a file that begins so made to be continued? Fragmented MP4 says so by `mvex` (ISO/IEC 14496-12, 8.8.1); of
     what is in Ogg, libav finds the time from the middle on for Opus alone."""
     return container == "matroska" or (b"mvex" if container == "mp4" else b"OpusHead") in head
+
+
+def header_end(container: Container, data: bytes) -> int | None:
+    """Where the header ends with which a segment begins; None where it is not whole, or where there are no parts."""
+    first = next(iter(starts(container, data)), None)
+    if first is None:
+        first = _HEADER_ENDS[container](data)
+    return first if first is not None and has_parts(container, data[:first]) else None
+
+
+def _tracks_end(data: bytes) -> int | None:
+    """Behind Matroska's Tracks, the last that a decoder needs before a Cluster."""
+    at = 0
+    while at < len(data):
+        element_id, begin, end = _element(data, at)
+        if not begin or element_id == _CLUSTER_ID:
+            return None
+        if element_id == _TRACKS_ID:
+            return end if end <= len(data) else None
+        at = begin if element_id == _SEGMENT_ID else end
+    return None
+
+
+_SEGMENT_ID, _TRACKS_ID, _CLUSTER_ID = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"
+
+
+def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
+    """(id, begin and end of the content) of the EBML element at a position (RFC 8794, 4); all 0 where it is cut off."""
+    id_end = at + 9 - data[at].bit_length()
+    if id_end >= len(data):
+        return b"", 0, 0
+    begin = id_end + 9 - data[id_end].bit_length()
+    if begin > len(data):
+        return b"", 0, 0
+    size = int.from_bytes(data[id_end:begin], "big") & ((1 << 7 * (begin - id_end)) - 1)
+    return data[at:id_end], begin, begin + size
+
+
+def _moov_end(data: bytes) -> int | None:
+    """Behind MP4's `moov`, which has all that decoders need."""
+    at = 0
+    while at + 8 <= len(data):
+        size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if size < 8:  # sizes of 64 bits are for media alone
+            return None
+        at += size
+        if name == b"moov":
+            return at if at <= len(data) else None
+    return None
+
+
+_HEADER_ENDS: dict[Container, Callable[[bytes], int | None]] = {
+    "matroska": _tracks_end,
+    "mp4": _moov_end,
+    "ogg": ogg.tags_end,
+}
 
 
 def media_end(container: Container, data: bytes, position: int, size_bytes: int) -> int:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from hashlib import sha256
 
 from callreel import keys, scans
 from callreel.errors import MediaUnreadable, ObjectMissing
 from callreel.failpoints import failpoint
 from callreel.model import Chunk, Segment, Track
-from callreel.scans import Container, RunScan
+from callreel.scans import RunScan
 from callreel.storage import Storage
 
+from . import headers
 from .apart import apart
+from .headers import Header
 from .levels import run_levels
-from .runscan import extend_run, head_of, scan_run, unreadable
+from .runscan import extend_run, scan_run, unreadable
 
 #: A scan of a run's beginning is looked for so many chunks back; planning comes by every few chunks while they come.
 _LATELY = 64
@@ -40,39 +41,34 @@ def scan_track(storage: Storage, recording_id: str, track: Track) -> dict[Segmen
 
 
 def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Segment) -> list[RunScan]:
-    if not segment.chunks:
-        return []
-    head_copy = _head_copy(storage, recording_id, track, segment)
     found: list[RunScan] = []
-    head: tuple[Container, bytes] | None = None
+    header: Header | None = None
     for run in runs(segment.chunks):
-        key = _scan_key(recording_id, head_copy, run)
+        if run[0].seq != 0 and header is None:
+            header = headers.find(storage, recording_id, track, segment)
+        own = header if run[0].seq != 0 else None
+        key = _scan_key(recording_id, own, run)
         try:
             scan = scans.decode(storage.get(key))
         except ObjectMissing:
-            if run[0].seq != 0 and head is None:
-                head = _readable_head(head_copy)
-            shorter = _shorter(storage, recording_id, head_copy, run)
-            encoded = _read_apart(run, shorter[1] if shorter else None, chunk_reader(storage, recording_id, run), head)
+            shorter = _shorter(storage, recording_id, own, run)
+            encoded = _read_apart(run, shorter[1] if shorter else None, chunk_reader(storage, recording_id, run), own)
             scan = scans.decode(encoded)
             storage.put_if_absent(key, encoded)
             failpoint("scan.stored")
             if shorter:  # all it knew is in the longer one
                 storage.delete(shorter[0])
-        if head is None and scan.head:
-            head = scan.container, scan.head
-        found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan)))
+        borrowed = own.seg if own and own.seg != segment.seg else None
+        found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan), header_seg=borrowed))
     return found
 
 
-def _read_apart(
-    run: list[Chunk], known: RunScan | None, read: Callable[[int], bytes], head: tuple[Container, bytes] | None
-) -> bytes:
+def _read_apart(run: list[Chunk], known: RunScan | None, read: Callable[[int], bytes], header: Header | None) -> bytes:
     """A run's scan, encoded; made by a process that may break at it."""
 
     def work() -> bytes:
         extended = extend_run(run, known, read) if known else None
-        return scans.encode(extended or scan_run(run, read(0), head))
+        return scans.encode(extended or scan_run(run, read(0), (header.container, header.data) if header else None))
 
     timeout_s = _TIMEOUT_S + sum(chunk.size_bytes for chunk in run) / _SLOWEST_BYTES_PER_S
     reason = ""
@@ -84,14 +80,16 @@ def _read_apart(
     return scans.encode(unreadable(run, reason))
 
 
-def _scan_key(recording_id: str, head_copy: bytes, run: list[Chunk]) -> str:
-    return keys.scan(recording_id, scans.run_digest("" if run[0].seq == 0 else sha256(head_copy).hexdigest(), run))
+def _scan_key(recording_id: str, header: Header | None, run: list[Chunk]) -> str:
+    return keys.scan(recording_id, scans.run_digest(header.sha256 if header else "", run))
 
 
-def _shorter(storage: Storage, recording_id: str, head_copy: bytes, run: list[Chunk]) -> tuple[str, RunScan] | None:
+def _shorter(
+    storage: Storage, recording_id: str, header: Header | None, run: list[Chunk]
+) -> tuple[str, RunScan] | None:
     """The scan of the run's beginning, as long as there is one, if it can be gone on from."""
     for count in range(len(run) - 1, max(0, len(run) - _LATELY), -1):
-        key = _scan_key(recording_id, head_copy, run[:count])
+        key = _scan_key(recording_id, header, run[:count])
         try:
             scan = scans.decode(storage.get(key))
         except ObjectMissing:
@@ -114,21 +112,3 @@ def runs(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
         else:
             found.append([chunk])
     return found
-
-
-def _head_copy(storage: Storage, recording_id: str, track: Track, segment: Segment) -> bytes:
-    if segment.chunks[0].seq == 0 and len(runs(segment.chunks)) == 1:  # nothing has to be read without its beginning
-        return b""
-    try:
-        return storage.get(keys.segment_head(recording_id, track.participant_id, track.track_id, segment.seg))
-    except ObjectMissing:
-        first = segment.chunks[0]
-        return storage.get(keys.chunk(recording_id, first)) if first.seq == 0 else b""
-
-
-def _readable_head(copy: bytes) -> tuple[Container, bytes] | None:
-    """What later runs of a segment need of its first chunk; None where that never came, or is no media."""
-    try:
-        return head_of(copy)
-    except (ValueError, IndexError, OverflowError):
-        return None

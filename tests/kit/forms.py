@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import av
+import pytest
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 tells of every start
 
@@ -71,6 +73,18 @@ class Recorder(Enum):
         return self.container if pictures else self.value.sound_container or self.container
 
 
+def cases(*cheap: Recorder) -> list[Any]:
+    """Every recorder as a parameter of a test; all but some as slow ones. Skipped where there is no encoder for it."""
+    found = []
+    for recorder in Recorder:
+        names = [ENCODERS[codec].name for codec in (recorder.picture_codec, recorder.sound_codec)]
+        lacking = [name for name in names if name not in av.codecs_available]
+        marks = [pytest.mark.skipif(bool(lacking), reason=f"PyAV was built without {lacking}")]
+        marks += [pytest.mark.slow] * (recorder not in cheap)
+        found.append(pytest.param(recorder, id=recorder.name, marks=marks))
+    return found
+
+
 #: What generated calls are made of where nobody says; its length is part of every seed.
 USUAL = (
     *(Recorder.WEBM_VP8_SPLIT, Recorder.WEBM_VP9_SPLIT, Recorder.WEBM_VP8, Recorder.WEBM_VP9),
@@ -86,10 +100,6 @@ class Encoder:
     options: dict[str, str] = field(default_factory=dict)
     tag: str = ""  #: how the container is to call it; its parameter sets are then in the stream
     bit_rate: int = 600_000  #: of pictures
-
-    @property
-    def is_there(self) -> bool:
-        return self.name in av.codecs_available
 
 
 _HURRY = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "100"}

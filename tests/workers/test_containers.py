@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.call_generator import generate_call
 from tests.kit.figures import figures
-from tests.kit.forms import ENCODERS, Recorder
+from tests.kit.forms import Recorder, cases
 from tests.kit.kept import least_kept
 
 ERROR_MS, BORDER_MS, KEPT = 20, 50, 0.99
@@ -17,24 +17,9 @@ UNREAD = 0.01  #: of the pictures; their clock was worn by an encoder
 CHEAP = (Recorder.MP4_H264, Recorder.WEBM_VP8_OGG)
 
 
-def encodable(recorder: Recorder) -> None:
-    for codec in (recorder.picture_codec, recorder.sound_codec):
-        if not ENCODERS[codec].is_there:
-            pytest.skip(f"PyAV has no {ENCODERS[codec].name} to make {codec} with")
-
-
-def share(*cheap: Recorder) -> list[object]:
-    """Every recorder; all but some as slow ones."""
-    return [
-        pytest.param(recorder, id=recorder.name, marks=[] if recorder in cheap else pytest.mark.slow)
-        for recorder in Recorder
-    ]
-
-
-@pytest.mark.parametrize("recorder", share(*CHEAP))
+@pytest.mark.parametrize("recorder", cases(*CHEAP))
 def test_what_is_late_or_lost_costs_what_the_manifest_names(recorder: Recorder, data_dir: Path, redis_url: str) -> None:
     """Five in a hundred late, one in a hundred lost, and at least one of each track."""
-    encodable(recorder)
     length_ms, count = (10_000, 1) if recorder in CHEAP else (40_000, 2)
     found = figures(data_dir, redis_url, recorder, seed=1, count=count, length_ms=length_ms)
     print(found)
@@ -47,9 +32,8 @@ def test_what_is_late_or_lost_costs_what_the_manifest_names(recorder: Recorder, 
     assert found.kept >= KEPT, found
 
 
-@pytest.mark.parametrize("recorder", list(Recorder), ids=lambda recorder: recorder.name)
+@pytest.mark.parametrize("recorder", cases(*Recorder))
 def test_whatever_chunk_is_lost_the_others_are_in_the_film(recorder: Recorder) -> None:
-    encodable(recorder)
     call = generate_call(
         7,
         count=1,
