@@ -141,6 +141,7 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
     place = (track.participant_id, track.track_id, segment.seg)
     anchor = build.timeline.anchors.get(place)
     runs = build.scans.get(place, ())
+    borrowed = [run.header_seg for run in runs if run.header_seg is not None]
     return {
         "seg": segment.seg,
         "mimeType": segment.mime_type,
@@ -148,7 +149,7 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
         "chunks": [{"seq": chunk.seq, "bytes": chunk.size_bytes, "sha256": chunk.sha256} for chunk in segment.came],
         "missing": [list(pair) for pair in segment.missing()],
         # whose header it was read with, where its own was lost
-        **{"headerSeg": run.header_seg for run in runs if run.header_seg is not None},
+        **({"headerSeg": borrowed[0]} if borrowed else {}),
         "codecs": sorted({codec for run in runs for codec in (run.video_codec, run.audio_codec) if codec}),
         "widthPx": max((run.width_px for run in runs), default=0),
         "heightPx": max((run.height_px for run in runs), default=0),
