@@ -1,9 +1,8 @@
-"""Outputs of one track alone: its packets as they are where these fit, else a film in which nobody else is. Pure."""
+"""Outputs of one track alone: its packets as they are, where these are what was asked for. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from .model import Recording, Track
 from .outputs import Output, may_copy
@@ -13,22 +12,6 @@ from .timeline import Clip, Timeline
 
 #: These carry all their settings in their packets, so one header serves any of their segments.
 SELF_CONTAINED = {"vp8", "vp9", "av1", "opus"}
-
-
-def alone(timeline: Timeline, track_id: str) -> Timeline:
-    """The timeline as if nothing else had been recorded."""
-    owners = [
-        replace(who, tracks=tuple(track for track in who.tracks if track.track_id == track_id))
-        for who in timeline.participants
-        if any(track.track_id == track_id for track in who.tracks)
-    ]
-    there = {who.participant_id for who in owners}
-    return replace(
-        timeline,
-        participants=tuple(owners),
-        clips=tuple(clip for clip in timeline.clips if clip.track_id == track_id),
-        presences=tuple(presence for presence in timeline.presences if presence.participant_id in there),
-    )
 
 
 def copied(recording: Recording, timeline: Timeline, scans: Scans, output: Output) -> tuple[str, ...]:

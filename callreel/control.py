@@ -24,6 +24,7 @@ from .errors import (
 )
 from .failpoints import failpoint
 from .journal import Draft, Fact
+from .layouts import check_layout
 from .model import KINDS, SOURCES, Recording
 from .options import check_options
 from .rooms import Room
@@ -46,6 +47,7 @@ class Observer(Protocol):
 #: A browser has a handful, and a new one after every reload; a call of a hundred people has room for ten of each. Every
 #: fact is read again at every append, so what has no end here would slow down a whole call.
 TRACKS_OF_PARTICIPANT, TRACKS_OF_RECORDING = 64, 1000
+LAYOUTS_OF_RECORDING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,19 @@ class Control:
         """Go on with a paused recording. Raises `NoActiveRecording`, `InvalidState`."""
         return self._step(call_id, "resumed")
 
+    def change_layout(self, call_id: str, layout: object) -> Recording:
+        """From now on the call's recording is arranged like this. Raises `NoActiveRecording`, `InvalidOption`."""
+        chosen = check_layout(layout)
+
+        def decide(state: Recording) -> Draft | None:
+            _refuse_stopped(state)
+            if len(state.layouts) >= LAYOUTS_OF_RECORDING:
+                detail = f"The layout of a recording can be changed {LAYOUTS_OF_RECORDING} times."
+                raise InvalidOption(detail, field="layout", limit=LAYOUTS_OF_RECORDING)
+            return None if state.layout == chosen else ("layout_changed", {"layout": chosen})
+
+        return self._append(self.active(call_id).recording_id, decide)
+
     def delete(self, recording_id: str) -> Recording:
         """Give a recording to deletion, whatever its state; what runs is stopped first. Raises `UnknownRecording`."""
 
@@ -237,8 +252,7 @@ class Control:
         """A fact about the recording that runs, if there is one and its state allows it."""
 
         def decide(state: Recording) -> Draft | None:
-            if state.status not in ACTIVE:  # stopped since
-                raise NoActiveRecording(f"Nothing is being recorded in call {call_id}.")
+            _refuse_stopped(state)
             return fact_type, {}
 
         return self._append(self.active(call_id).recording_id, decide)
@@ -270,6 +284,12 @@ class Control:
             if new:
                 self.observer.noted(journal.fold(recording_id, facts[:1]), fact)
         return journal.fold(recording_id, facts)
+
+
+def _refuse_stopped(state: Recording) -> None:
+    """Was it stopped since somebody looked? Raises `NoActiveRecording`."""
+    if state.status not in ACTIVE:
+        raise NoActiveRecording(f"Nothing is being recorded in call {state.call_id}.")
 
 
 def refuse_removed(state: Recording, participant_id: str) -> None:

@@ -112,7 +112,11 @@ class Index:
             fields += [f"owner:{track.track_id}", track.participant_id]
             if track.participant_id in recording.removed:
                 fields += [f"barred:{track.track_id}", 1]
-        what = "gone" if recording.status == Status.DELETED else "final" if recording.status in FINAL else "open"
+        if recording.asked:
+            fields += ["asked", recording.asked]
+        what = "open"
+        if recording.status in FINAL and not recording.owes:
+            what = "gone" if recording.status == Status.DELETED else "final"
         channel = keys.wake(recording.call_id) if wake else ""
         names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN, keys.INDEX_TELLING, keys.INDEX_ALL]
         args = [recording.recording_id, recording.sequence, what, channel, *fields]
@@ -177,10 +181,13 @@ class Index:
 
         return [each for each, found in zip(recording_ids, ask(answers), strict=True) if found == status]
 
-    def settled(self, recording_id: str, chunks: int) -> None:
-        """The result of a final recording has all of its first `chunks` chunks. If no more came, nobody has to look."""
+    def settled(self, recording_id: str, chunks: int, asked: int = 0) -> None:
+        """The result of a final recording has all of its first `chunks` chunks, and what the fact `asked` asked for.
+
+        If no more came, nobody has to look.
+        """
         names = [keys.index_recording(recording_id), keys.INDEX_OPEN]
-        ask(lambda: self._settle(keys=names, args=[recording_id, chunks]))
+        ask(lambda: self._settle(keys=names, args=[recording_id, chunks, asked]))
         failpoint("index.settled")
 
     def have(self, recording_id: str, track_ids: list[str]) -> dict[str, TrackHave]:

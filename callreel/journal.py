@@ -15,7 +15,7 @@ from typing import Any
 from . import keys
 from .errors import RecordingDeleted, Unavailable, UnknownRecording
 from .failpoints import failpoint
-from .model import PREVIEWS, Artifact, Options, Participant, Recording, Segment, Track, Word
+from .model import PREVIEWS, Artifact, Composition, Options, Participant, Recording, Segment, Track, Word
 from .states import Status, after
 from .storage import Storage
 
@@ -138,6 +138,10 @@ def _resumed(state: Recording, fact: Fact) -> Recording:
     return replace(state, pauses=(*state.pauses[:-1], (state.pauses[-1][0], fact.at_ms)))
 
 
+def _layout_changed(state: Recording, fact: Fact) -> Recording:
+    return replace(state, layouts=(*state.layouts, (fact.at_ms, fact.data["layout"])))
+
+
 def _stopped(state: Recording, fact: Fact) -> Recording:
     pauses = tuple((a, fact.at_ms if b is None else b) for a, b in state.pauses)
     return replace(state, stopped_ms=fact.at_ms, end_reason=fact.data["reason"], pauses=pauses)
@@ -198,18 +202,52 @@ def _consent(state: Recording, fact: Fact) -> Recording:
 
 def _completed(state: Recording, fact: Fact) -> Recording:
     data = fact.data
+    # with its own films a recording tells anew what else is still there; with a composition that alone
+    gone = () if "compositions" in data else ("track", *PREVIEWS)
     state = replace(
         state,
-        # all that are still there are told anew
-        artifacts=tuple(a for a in state.artifacts if a.kind not in ("track", *PREVIEWS)),
+        artifacts=tuple(a for a in state.artifacts if a.kind not in gone),
         complete=data["complete"],
         gaps=tuple(data["gaps"]),
         build=data["build"],
         ended_ms=fact.at_ms,
         error_code="",
         error_message="",
+        compositions=tuple(_made(each, data.get("compositions", {})) for each in state.compositions),
     )
     return _artifacts(state, fact)
+
+
+def _made(composition: Composition, made: dict[str, Any]) -> Composition:
+    if composition.name not in made:
+        return composition
+    told = made[composition.name]
+    return replace(composition, build=told["build"], left_out=tuple(told["leftOut"]))
+
+
+def _composition_added(state: Recording, fact: Fact) -> Recording:
+    asked = dict(fact.data["composition"])
+    for name in ("participants", "tracks"):
+        asked[name] = None if asked[name] is None else tuple(asked[name])
+    added = Composition(**{**asked, "slices": tuple(asked["slices"])}, asked_ms=fact.at_ms)
+    state = replace(
+        state,
+        compositions=(*state.compositions, added),
+        discarded=state.discarded - {added.file},
+        asked=fact.sequence,
+    )
+    return _with_artifact(state, fact.data["artifact"])
+
+
+def _composition_removed(state: Recording, fact: Fact) -> Recording:
+    gone = {each.file for each in state.compositions if each.name == fact.data["name"]}
+    return replace(
+        state,
+        compositions=tuple(each for each in state.compositions if each.file not in gone),
+        artifacts=tuple(each for each in state.artifacts if each.name not in gone),
+        discarded=state.discarded | gone,
+        asked=fact.sequence,
+    )
 
 
 def _dropped(state: Recording, fact: Fact) -> Recording:
@@ -229,8 +267,11 @@ def forget(state: Recording) -> Recording:
         removed=frozenset(),
         words=(),
         dropped=(),
+        layouts=(),
         participants=(),
         artifacts=(),
+        compositions=(),
+        discarded=frozenset(),
         gaps=(),
         complete=False,
         build="",
@@ -267,6 +308,7 @@ def _with_artifact(state: Recording, item: dict[str, Any]) -> Recording:
 _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "paused": _paused,
     "resumed": _resumed,
+    "layout_changed": _layout_changed,
     "stopped": _stopped,
     "participant_removed": _participant_removed,
     "track_added": _track_added,
@@ -278,6 +320,8 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "dropped": _dropped,
     "artifact": _artifact,
     "artifacts": _artifacts,
+    "composition_added": _composition_added,
+    "composition_removed": _composition_removed,
     "delete_requested": _delete_requested,
 }
 

@@ -209,7 +209,12 @@ def window_note(recording_id: str, key: str) -> str:
 
 
 def artifact(recording_id: str, name: str, sha256: str) -> str:
-    return f"recordings/{recording_id}/artifacts/{name}/{sha256}"
+    return artifact_prefix(recording_id, name) + sha256
+
+
+def artifact_prefix(recording_id: str, name: str) -> str:
+    """Every edition of a file."""
+    return f"recordings/{recording_id}/artifacts/{name}/"
 
 
 def artifacts_prefix(recording_id: str) -> str:

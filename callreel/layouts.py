@@ -122,15 +122,17 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 Asked = str | Mapping[str, Any]  #: a name, or regions of one's own as `regions.check` lets them pass
+Arranged = Sequence[tuple[int, Asked]]  #: (recording time in µs, the layout from then on), in order, the first from 0
 
 
-def check_layout(asked: object) -> str | dict[str, Any]:
+def check_layout(asked: object, place: str = "layout") -> str | dict[str, Any]:
     """A name, or regions. Raises `InvalidOption` naming the field."""
     if isinstance(asked, dict):
-        return regions.check(asked, "layout")
+        return regions.check(asked, place)
     if not isinstance(asked, str) or asked not in LAYOUTS:
         known = ", ".join(LAYOUTS)
-        raise InvalidOption(f"layout must be one of {known}, or an object with regions; got {asked!r}.", field="layout")
+        detail = f"{place} must be one of {known}, or an object with regions; got {asked!r:.60}."
+        raise InvalidOption(detail, field=place)
     return asked
 
 

@@ -19,7 +19,7 @@ from .outputs import Output, file_name
 from .profiles import Profile
 from .scans import Scans
 from .speakers import plan_speakers
-from .timeline import Timeline
+from .timeline import Timeline, arranged
 from .voices import voices
 from .windows import Window, canonical
 
@@ -41,7 +41,12 @@ class Film:
 
     @property
     def duration_us(self) -> int:
-        return self.windows[-1].to_us if self.windows else 0
+        return self.windows[-1].to_us - self.windows[0].from_us if self.windows else 0
+
+    @property
+    def digest(self) -> str:
+        """What decides its file."""
+        return sha256(canonical([*(window.key for window in self.windows), *self.copied])).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,8 @@ def manifest(
         "stoppedAtMs": recording.stopped_ms,
         "durationMs": recording.duration_ms,
         "layout": recording.options.layout,
+        # what it was changed to, and when: [ms of recording time, layout]
+        "layoutChanges": [[from_us // US_PER_MS, layout] for from_us, layout in arranged(recording)[1:]],
         "profile": first.profile.to_json(),
         "metadata": recording.options.metadata,
         "complete": not timeline.gaps,

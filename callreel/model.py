@@ -134,6 +134,25 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """One more film that somebody asked for, of a recording that had been stopped. What was asked stays as it is."""
+
+    name: str
+    layout: str | dict[str, Any] | None  #: None: as the recording was arranged, with all changes of it
+    preset: str
+    output: dict[str, Any]  #: checked, codecs said
+    from_ms: int  #: recording time
+    to_ms: int
+    participants: tuple[str, ...] | None  #: None: all of them
+    tracks: tuple[str, ...] | None
+    slices: tuple[dict[str, Any], ...]  #: `{fromMs, toMs, layout}`, in order: stretches with a layout of their own
+    file: str  #: the address below `files/`
+    asked_ms: int = 0
+    build: str = ""  #: digest of the windows behind its file, or of those that could not be made; "" before the first
+    left_out: tuple[dict[str, Any], ...] = ()  #: what its windows had to be rendered without
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """A recording as its journal tells it, with the chunks that are stored."""
 
@@ -146,6 +165,7 @@ class Recording:
     stopped_ms: int | None = None
     end_reason: str | None = None
     pauses: tuple[tuple[int, int | None], ...] = ()  #: [paused_ms, resumed_ms), server's clock
+    layouts: tuple[tuple[int, str | dict[str, Any]], ...] = ()  #: (server's clock, ms; the layout from then on)
     dropped: tuple[str, ...] = ()  #: digests of the lists of chunks that were deleted because they lay in a pause
     removed: frozenset[str] = frozenset()  #: participants of whom nothing is taken any more
     words: tuple[Word, ...] = ()  #: who agreed and who did not, as the server heard it
@@ -157,6 +177,9 @@ class Recording:
     ended_ms: int = 0  #: when it was completed, updated, failed or given to deletion for the last time
     error_code: str = ""
     error_message: str = ""
+    compositions: tuple[Composition, ...] = ()  #: in the order in which they were asked for
+    discarded: frozenset[str] = frozenset()  #: files of those that were taken back
+    asked: int = 0  #: number of the last fact that asked for a composition, or took one back
     sequence: int = 0  #: how many facts the journal had
     before: Status | None = None  #: the status before the last of them
 
@@ -165,6 +188,16 @@ class Recording:
 
     def track(self, track_id: str) -> Track | None:
         return next((track for track in self.tracks() if track.track_id == track_id), None)
+
+    @property
+    def owes(self) -> bool:
+        """Is there a composition that was never made, or one that was taken back, whose file may still be there?"""
+        return bool(self.discarded) or any(not each.build for each in self.compositions)
+
+    @property
+    def layout(self) -> str | dict[str, Any]:
+        """The layout at its end, or now where it runs."""
+        return self.layouts[-1][1] if self.layouts else self.options.layout
 
     @property
     def duration_ms(self) -> int:

@@ -54,19 +54,26 @@ def resolve_outputs(preset: str, asked: Any, encoders: Collection[str] = ()) -> 
         raise InvalidOption(f"outputs must be a list of 1 to {MOST} outputs.", field="outputs")
     found: list[dict[str, Any]] = []
     for number, item in enumerate(asked):
-        check = _Check(item, f"outputs[{number}]")
-        output = check.output()
-        taken = {other["name"].lower() for other in found}  # not every file system tells cases apart
-        check.that(output["name"].lower() not in taken, "name", "is the name of another output")
-        for field in ("videoCodec", "audioCodec"):
-            known = not encoders or output[field] in (NONE, *encoders)
-            check.that(known, field, f"cannot be encoded by any worker here; they have {', '.join(sorted(encoders))}")
-        try:
-            profile_of(preset, output)
-        except ValueError as error:
-            check.that(False, "height", f"does not fit: {error}")
-        found.append(output)
+        found.append(resolve_output(preset, item, f"outputs[{number}]", encoders))
+        taken = {other["name"].lower() for other in found[:-1]}  # not every file system tells cases apart
+        if found[-1]["name"].lower() in taken:
+            field = f"outputs[{number}].name"
+            raise InvalidOption(f"{field} is the name of another output; got {found[-1]['name']!r}.", field=field)
     return found
+
+
+def resolve_output(preset: str, asked: Any, place: str, encoders: Collection[str] = ()) -> dict[str, Any]:
+    """One output that is asked for at `place`, with its codecs said. Raises `InvalidOption` naming the field."""
+    check = _Check(asked, place)
+    output = check.output()
+    for field in ("videoCodec", "audioCodec"):
+        known = not encoders or output[field] in (NONE, *encoders)
+        check.that(known, field, f"cannot be encoded by any worker here; they have {', '.join(sorted(encoders))}")
+    try:
+        profile_of(preset, output)
+    except ValueError as error:
+        check.that(False, "height", f"does not fit: {error}")
+    return output
 
 
 def profile_of(preset: str, output: Output) -> Profile:

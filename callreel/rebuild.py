@@ -234,6 +234,9 @@ def _differences(index: Index, recording: Recording) -> Iterator[str]:
     looked_after = ask(lambda: index.redis.sismember(keys.INDEX_OPEN, recording.recording_id))
     if recording.status not in FINAL and not looked_after:
         yield f"it is {recording.status}, and nobody looks after it"
+    unmade = [each.name for each in recording.compositions if not each.build]
+    if recording.status is Status.COMPLETED and unmade and not looked_after:
+        yield f"{', '.join(unmade)} is not made, and nobody looks after it"
     if recording.status is Status.DELETING:  # some of it is gone already
         return
     stored_slots = _slots(recording)

@@ -59,28 +59,39 @@ _Seen = tuple[str, str, int | None]  #: participant, track ("" for the card), cl
 
 
 def cut_slices(
-    timeline: Timeline, scans: Scans, profile: Profile, layout: Layout, count: int, turns: Sequence[Turn] = ()
+    timeline: Timeline,
+    scans: Scans,
+    profile: Profile,
+    layouts: Sequence[tuple[int, Layout]],
+    count: int,
+    turns: Sequence[Turn] = (),
 ) -> list[Slice]:
-    """Slices that cover the pictures [0, count) without a hole; `turns` matter where the layout looks at speakers."""
+    """Slices that cover the pictures [0, count) without a hole.
+
+    `layouts` are in order, each with its first picture, the first one with 0. `turns` matter where one looks at
+    speakers.
+    """
     fps = profile.fps
     seen: list[tuple[int, int, _Seen]] = []
     for participant in timeline.participants:
         seen += _seen(timeline, participant, fps, count)
     order = tuple(participant.participant_id for participant in timeline.participants)
-    speaking = deque(
-        (picture_at(at_us + _TURN_US, fps), then) for at_us, then in ranks(order, turns) if layout.by_speaker
-    )
-    borders = {n for a, b, _ in seen for n in (a, b)} | {n for n, _ in speaking}
+    by_speaker = any(layout.by_speaker for _, layout in layouts)
+    speaking = deque((picture_at(at_us + _TURN_US, fps), then) for at_us, then in ranks(order, turns) if by_speaker)
+    borders = {n for a, b, _ in seen for n in (a, b)} | {n for n, _ in speaking} | {n for n, _ in layouts}
     cuts = sorted({0, count} | {n for n in borders if 0 < n < count})
     found: list[Slice] = []
-    known: dict[tuple[tuple[_Seen, ...], tuple[str, ...]], tuple[Placed, ...]] = {}
+    known: dict[tuple[int, tuple[_Seen, ...], tuple[str, ...]], tuple[Placed, ...]] = {}
+    arranged = 0
     for a, b in pairwise(cuts):
         while speaking and speaking[0][0] <= a:
             _, order = speaking.popleft()
+        while arranged + 1 < len(layouts) and layouts[arranged + 1][0] <= a:
+            arranged += 1
         now = tuple(what for x, y, what in seen if x <= a and y >= b)
-        case = (now, order)
+        case = (arranged, now, order)
         if case not in known:
-            known[case] = _lay_out(timeline, scans, profile, layout, now, order)
+            known[case] = _lay_out(timeline, scans, profile, layouts[arranged][1], now, order)
         piece = Slice(first=a, end=b, tiles=known[case], waiting=not now)
         if found and (found[-1].tiles, found[-1].waiting) == (piece.tiles, piece.waiting):
             piece = replace(piece, first=found.pop().first)

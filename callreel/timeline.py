@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from .clock import US_PER_MS, Anchor, Span, anchor, spans
+from .clock import US_PER_MS, Anchor, Span, anchor, film_us, spans
 from .consent import withheld
 from .drift import Drift, measure
 from .gaps import Gap, track_gaps
+from .layouts import Arranged
 from .model import Participant, Recording, Segment, Track
 from .placement import Line
 from .reach import Kind, reach
@@ -99,6 +100,20 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
         anchors=anchors,
         drifts=drifts,
     )
+
+
+def arranged(recording: Recording, until_ms: int | None = None) -> Arranged:
+    """How a recording was arranged while it ran, in recording time; a change within a pause comes where it was cut.
+
+    `until_ms` is the server's instant up to which one looks that has not been stopped.
+    """
+    end_ms = until_ms if until_ms is not None else recording.stopped_ms
+    stretches = spans(recording, recording.started_ms if end_ms is None else end_ms)
+    changes = [
+        (film_us((at_ms - recording.started_ms) * US_PER_MS, recording.started_ms, stretches), layout)
+        for at_ms, layout in recording.layouts
+    ]
+    return [(0, recording.options.layout), *changes]
 
 
 def _place_runs(

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .clock import US_PER_S, picture_us, pictures, samples
-from .layouts import Asked, layout_of
+from .clock import US_PER_S, picture_at, picture_us, pictures, samples
+from .layouts import Arranged, layout_of
 from .loudness import Gains, plan_gains, ramp
 from .profiles import NONE, Profile
 from .scans import RunScan, Scans
@@ -62,23 +62,36 @@ def canonical(value: Any) -> bytes:
 
 
 def plan_windows(
-    timeline: Timeline, scans: Scans, profile: Profile, layout: Asked, window_ms: int, first_k: int = 0
+    timeline: Timeline,
+    scans: Scans,
+    profile: Profile,
+    arranged: Arranged,
+    window_ms: int,
+    first_k: int = 0,
+    span_us: tuple[int, int] | None = None,
 ) -> list[Window]:
-    """All windows of the film from `first_k` on, in order."""
-    count = pictures(timeline.duration_us, profile.fps)
-    per_window = window_ms * profile.fps // 1000
-    chosen = layout_of(layout)
-    by_speaker = chosen.by_speaker and profile.has_pictures
+    """The windows of the film from `first_k` on, in order; of all of it, or of a span of recording time.
+
+    Whatever the span, windows lie where those of all of it do, and only what is cut at its ends is shorter. So two
+    films that show the same in the same 8 s have that window in common.
+    """
+    fps = profile.fps
+    count = pictures(timeline.duration_us, fps)
+    begin, end = (0, count) if span_us is None else (picture_at(at_us, fps) for at_us in span_us)
+    per_window = window_ms * fps // 1000
+    layouts = [(picture_at(at_us, fps), layout_of(asked)) for at_us, asked in arranged]
+    by_speaker = profile.has_pictures and any(layout.by_speaker for _, layout in layouts)
     heard = voices(timeline, scans) if by_speaker or profile.has_sound else {}
     turns = plan_speakers(timeline, heard).turns if by_speaker else ()
-    slices = cut_slices(timeline, scans, profile, chosen, count, turns) if profile.has_pictures else []
+    slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
     firsts = range(0, count, per_window)
-    borders_us = [picture_us(number, profile.fps) for number in (*firsts, count)]
+    borders_us = [picture_us(number, fps) for number in (*firsts, count)]
     gains = plan_gains(heard, borders_us) if profile.has_sound else {}
+    cuts = [(max(first, begin), min(first + per_window, end, count)) for first in firsts]
     return [
-        plan_window(timeline, scans, profile, slices, gains, k, first, min(first + per_window, count))
-        for k, first in enumerate(firsts)
-        if k >= first_k
+        plan_window(timeline, scans, profile, slices, gains, k, *cut)
+        for k, cut in enumerate(cuts)
+        if k >= first_k and cut[0] < cut[1]
     ]
 
 

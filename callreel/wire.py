@@ -11,7 +11,7 @@ from . import consent
 from .events import WHOLE, Event
 from .facts import TrackFact
 from .have import TrackHave
-from .model import Artifact, Participant, Recording, Track
+from .model import Artifact, Composition, Participant, Recording, Track
 from .rooms import Room
 from .states import ACTIVE, Status
 
@@ -101,7 +101,7 @@ def recording(state: Recording, have: Mapping[str, TrackHave], progress: float, 
         "complete": state.complete,
         "gaps": list(state.gaps),
         "progress": _progress(state, progress),
-        "layout": state.options.layout,
+        "layout": state.layout,
         "preset": state.options.preset,
         "outputs": list(state.options.outputs),
         "participants": [_participant(state, who, have) for who in state.participants],
@@ -134,6 +134,26 @@ def artifact(item: Artifact, sign: Sign) -> Json:
         "sha256": item.sha256,
         "url": sign(item.name) if item.status == "ready" else None,
         **({"error": item.error} if item.error else {}),
+    }
+
+
+def composition(state: Recording, asked: Composition, sign: Sign) -> Json:
+    """One more film of a recording: what was asked for, and its file."""
+    made = next(item for item in state.artifacts if item.name == asked.file)
+    return {
+        "recordingId": state.recording_id,
+        "name": asked.name,
+        "requestedAt": instant(asked.asked_ms),
+        "layout": asked.layout,
+        "preset": asked.preset,
+        "output": {name: value for name, value in asked.output.items() if name != "name"},
+        "fromMs": asked.from_ms,
+        "toMs": asked.to_ms,
+        "participants": None if asked.participants is None else list(asked.participants),
+        "tracks": None if asked.tracks is None else list(asked.tracks),
+        "slices": list(asked.slices),
+        "leftOut": list(asked.left_out),
+        "artifact": artifact(made, sign),
     }
 
 

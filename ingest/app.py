@@ -40,6 +40,7 @@ from . import pages
 from .access import AccessLog
 from .auth import EVERYBODY, HOSTS, SERVICES, UPLOADERS, Auth, Roles, watchers
 from .bodies import Disk
+from .compositions import CompositionCalls
 from .control import ControlCalls
 from .cors import Cors
 from .doors import Door, Free, guarded
@@ -171,7 +172,7 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
     control, tracks, files = ControlCalls(shell), TrackCalls(shell), FileCalls(shell)
     events, health = EventCalls(shell, wakes), HealthCalls(shell)
     rooms, facts, description = RoomCalls(shell), FactCalls(shell), Description(shell.settings.public_url)
-    hooks = WebhookCalls(shell)
+    hooks, films = WebhookCalls(shell), CompositionCalls(shell)
 
     call = functools.partial(guarded, shell.auth)
 
@@ -190,10 +191,14 @@ def routes(shell: Shell, chunks: ChunkDoor, wakes: Wakes, signalling: Signal, me
         call("POST", f"{_CALL}/recording/stop",         control.stop,    HOSTS),
         call("POST", f"{_CALL}/recording/pause",        control.pause,   HOSTS),
         call("POST", f"{_CALL}/recording/resume",       control.resume,  HOSTS),
+        call("POST", f"{_CALL}/recording/layout",       control.layout,  HOSTS),
         call("GET",  f"{_CALL}/recording",              control.active,  EVERYBODY),
         call("GET",  f"{_CALL}/recordings",             control.many,    EVERYBODY),
         call("GET",  f"{_RECORDING}",                   control.one,     EVERYBODY),
         call("DELETE", f"{_RECORDING}",                 control.delete,  HOSTS),
+        call("POST", f"{_RECORDING}/compositions",      films.compose,   HOSTS),
+        call("GET",  f"{_RECORDING}/compositions",      films.compositions, EVERYBODY),
+        call("DELETE", f"{_RECORDING}/compositions/{{composition}}", films.discard, HOSTS),
         call("POST", f"{_CALL}/close",                  rooms.close,     HOSTS),
         call("DELETE", f"{_CALL}/close",                rooms.reopen,    HOSTS),
         call("GET",  f"{_CALL}/participants",           rooms.participants, HOSTS),

@@ -63,7 +63,7 @@ class Auth:
 
 def check_path(params: Mapping[str, str]) -> None:
     """Every id of a path is one, and the recording is the call's. Raises `InvalidId`, `UnknownRecording`."""
-    for name in ("callId", "trackId", "participantId"):
+    for name in ("callId", "trackId", "participantId", "composition"):
         if name in params:
             keys.check_id(params[name], name)
     recording_id = params.get("recordingId")

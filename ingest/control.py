@@ -57,6 +57,14 @@ class ControlCalls:
         resumed = await self._run(self._shell.control.resume, request.path_params["callId"])
         return success(wire.short(resumed))
 
+    async def layout(self, request: Request, caller: Caller) -> Response:
+        body = await read_json(request)
+        if odd := [name for name in body if name != "layout"]:
+            raise InvalidOption(f"There is no {odd[0]!r:.60} here; known is layout.", field=odd[0])
+        call_id = request.path_params["callId"]
+        changed = await self._run(self._shell.control.change_layout, call_id, body.get("layout"))
+        return success({**wire.short(changed), "layout": changed.layout})
+
     async def delete(self, request: Request, caller: Caller) -> Response:
         def delete(recording_id: str) -> Recording:
             state = self._shell.control.delete(recording_id)

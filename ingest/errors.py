@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from callreel import errors
+from callreel import errors, wire
 from callreel.errors import CallreelError
 from callreel.metrics import AUTH_FAILURES, REFUSALS
 
@@ -52,7 +52,9 @@ def problem(error: CallreelError, headers: dict[str, str] | None = None) -> Resp
         sent["WWW-Authenticate"] = "Bearer"
     # a refusal is true for this moment only
     sent["Cache-Control"] = "no-store"
-    return JSONResponse(document(error), error.status, sent, media_type="application/problem+json")
+    # a field that is named may hold half of a surrogate pair, which JSON can bring and UTF-8 cannot
+    body = wire.text(document(error)).encode("utf-8", "replace")
+    return Response(body, error.status, sent, media_type="application/problem+json")
 
 
 async def on_callreel_error(request: Request, error: Exception) -> Response:

@@ -79,6 +79,24 @@ OPERATIONS: dict[str, Operation] = {
     "stop": Operation("Control", "Stop the recording", {202: _STEP}, _STARTED),
     "pause": Operation("Control", "Pause the recording", {200: _STEP}, _STARTED),
     "resume": Operation("Control", "Go on recording", {200: _STEP}, _STARTED),
+    "layout": Operation(
+        "Control",
+        "Change the layout of what runs, from this moment on",
+        {
+            200: obj(
+                {
+                    "recordingId": RECORDING_ID,
+                    "roomId": ID,
+                    "startedAt": INSTANT,
+                    "status": one_of(Status.RECORDING, Status.PAUSED),
+                    "layout": ref("Layout"),
+                }
+            )
+        },
+        (errors.NoActiveRecording, errors.InvalidOption, *_WRITE),
+        body=obj({"layout": ref("Layout")}, additionalProperties=False),
+        body_needed=True,
+    ),
     "active": Operation(
         "Control", "The recording that is running or paused", {200: _RECORDING}, (errors.NoActiveRecording,)
     ),
@@ -102,6 +120,26 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "one": Operation("Control", "A recording", {200: _RECORDING}),
     "delete": Operation("Control", "Delete a recording for good", {202: _STEP}, (*_GONE, errors.InvalidState, *_WRITE)),
+    "compose": Operation(
+        "Compositions",
+        "Ask for another film of a recording",
+        {202: ref("Composition")},
+        (*_GONE, errors.InvalidState, errors.InvalidOption, *_WRITE),
+        body=ref("CompositionBody"),
+        body_needed=True,
+    ),
+    "compositions": Operation(
+        "Compositions",
+        "The films that were asked for",
+        {200: obj({"items": many(ref("Composition")), "nextCursor": nullable(TEXT)})},
+        _GONE,
+    ),
+    "discard": Operation(
+        "Compositions",
+        "Take such a film back",
+        {200: obj({"recordingId": RECORDING_ID, "name": ID})},
+        (*_GONE, errors.UnknownFile, *_WRITE),
+    ),
     "close": Operation("Control", "Close the call", {200: _ROOM}, _WRITE),
     "reopen": Operation("Control", "Open a closed call again", {200: _ROOM}, _WRITE),
     "participants": Operation(
@@ -213,4 +251,5 @@ PATH: dict[str, Schema] = {
     "participantId": ID,
     "name": TEXT,
     "deliveryId": TEXT,
+    "composition": ID,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from callreel.compositions import MOST_SLICES
 from callreel.events import EVENT_TYPES
 from callreel.facts import OF_REQUEST
 from callreel.facts import TYPES as FACT_TYPES
@@ -78,8 +79,9 @@ _OUTPUT_MEMBERS: Schema = {
     "fps": one_of(*FPS),
     "videoBitrateKbps": whole(1),
     "audioBitrateKbps": whole(1),
-    "trackId": ID,
 }
+
+_SLICES = many(obj({"fromMs": whole(), "toMs": whole(), "layout": ref("Layout")}, **_CLOSED), maxItems=MOST_SLICES)
 
 COMPONENTS: dict[str, Schema] = {
     "Problem": obj(
@@ -95,7 +97,7 @@ COMPONENTS: dict[str, Schema] = {
         {"field": TEXT, "limit": {"type": "integer"}, "recordingId": RECORDING_ID},
         description="A refusal (RFC 9457). `code` is stable; `detail` is for people.",
     ),
-    "Output": obj({"name": ID, "container": one_of(*CONTAINERS)}, _OUTPUT_MEMBERS),
+    "Output": obj({"name": ID, "container": one_of(*CONTAINERS)}, {**_OUTPUT_MEMBERS, "trackId": ID}),
     "Layout": {
         "anyOf": [
             one_of(*LAYOUTS),
@@ -130,6 +132,37 @@ COMPONENTS: dict[str, Schema] = {
             "metadata": {"type": "object", "description": "At most 16 KiB, handed back as it came."},
         },
         additionalProperties=False,
+    ),
+    "CompositionBody": obj(
+        {"name": ID},
+        {
+            "layout": nullable(ref("Layout")),
+            "preset": one_of(*PROFILES),
+            "output": obj({"container": one_of(*CONTAINERS)}, _OUTPUT_MEMBERS),
+            "fromMs": whole(),
+            "toMs": whole(1),
+            "participants": nullable(many(ID, minItems=1, maxItems=1000)),
+            "tracks": nullable(many(ID, minItems=1, maxItems=1000)),
+            "slices": _SLICES,
+        },
+        **_CLOSED,
+    ),
+    "Composition": obj(
+        {
+            "recordingId": RECORDING_ID,
+            "name": ID,
+            "requestedAt": INSTANT,
+            "layout": nullable(ref("Layout")),
+            "preset": one_of(*PROFILES),
+            "output": obj({"container": one_of(*CONTAINERS)}, _OUTPUT_MEMBERS),
+            "fromMs": whole(),
+            "toMs": whole(1),
+            "participants": nullable(many(ID)),
+            "tracks": nullable(many(ID)),
+            "slices": _SLICES,
+            "leftOut": many({"type": "object"}),
+            "artifact": ref("Artifact"),
+        }
     ),
     "Step": obj(
         {"recordingId": RECORDING_ID, "roomId": ID, "startedAt": INSTANT, "status": _STATUS}, {"stoppedAt": INSTANT}

@@ -72,16 +72,13 @@ class Shell:
             log.warning("queue: a hint is lost: %s", error)
 
     def describe(self, state: Recording, caller: Caller) -> wire.Json:
-        """The whole recording, as the contract says it; from the storage alone where the index cannot help.
+        """The whole recording, as the contract says it; from the storage alone where the index cannot help."""
+        return describe(state, self.index, self.storage, self.signing(state, caller))
 
-        A signed address is a right to watch, so only who has that right is given one.
-        """
+    def signing(self, state: Recording, caller: Caller) -> wire.Sign:
+        """A signed address is a right to watch, so only who has that right is given one."""
         watches = caller.role in watchers(self.settings)
-
-        def sign(name: str) -> str | None:
-            return self.address(state, name) if watches else None
-
-        return describe(state, self.index, self.storage, sign)
+        return lambda name: self.address(state, name) if watches else None
 
     def state(self, recording_id: str) -> Recording:
         """A recording as its journal tells it. Raises `UnknownRecording`, `RecordingDeleted`."""

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import structlog
 
 from callreel import journal, keys, outputs, repository, streams
-from callreel.alone import alone, copied
+from callreel.alone import copied
 from callreel.consent import withheld
 from callreel.control import Control
+from callreel.cuts import only
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.journal import Draft
+from callreel.layouts import Arranged
 from callreel.manifest import Build, Film
 from callreel.model import PREVIEWS, Recording
 from callreel.profiles import Profile
@@ -29,7 +31,7 @@ from callreel.scans import Scans
 from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
 from callreel.storage import Storage
-from callreel.timeline import plan_timeline
+from callreel.timeline import arranged, plan_timeline
 from callreel.windows import Window, plan_windows
 
 from .due import Due
@@ -58,7 +60,7 @@ class Bench:
 
 
 def advance(bench: Bench, recording_id: str) -> Build | None:
-    """Bring a recording as far as what is there allows; hands back its plan once all of it is made."""
+    """Bring a recording as far as what is there allows; hands back its plan once its films are made."""
     recording = repository.load(bench.storage, recording_id)
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
         bench.control.append(recording_id, _drained)
@@ -80,7 +82,7 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
             bench.queue.previews(recording_id)
         for participant_id, track_id in waiting_exports(recording):
             bench.queue.export(recording_id, participant_id, track_id)
-        return None if waiting_previews(recording) or waiting_exports(recording) else build
+        return build
     if recording.status in FINAL and not late_is_due(recording, bench.control.clock_ms()):
         return None  # the sweeper asks again
     missing = store_plans(bench.storage, build)
@@ -95,9 +97,9 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
 
 
 def settle(bench: Bench, recording: Recording) -> None:
-    """The result has all that came; nobody has to look after it unless more comes."""
+    """The result has all that came and was asked for; nobody has to look after it unless more comes."""
     came = sum(len(segment.came) for track in recording.tracks() for segment in track.segments)
-    bench.index.settled(recording.recording_id, came)
+    bench.index.settled(recording.recording_id, came, recording.asked)
 
 
 def roll(bench: Bench, recording: Recording) -> None:
@@ -124,6 +126,25 @@ def plan(
     storage: Storage, settings: Settings, recording: Recording, *, until_ms: int | None = None, first_k: int = 0
 ) -> Build:
     """The films of a recording as it now stands, from window `first_k` on. Scans what is new; encodes nothing."""
+    seen = look(storage, recording, until_ms=until_ms)
+    scans, timeline = seen.scans, seen.timeline
+    options, planned, films = recording.options, dict[tuple[Profile, str], tuple[Window, ...]](), []
+    for output in options.outputs or (outputs.DEFAULT,):
+        profile, track_id = outputs.profile_of(options.preset, output), output.get("trackId", "")
+        as_it_is = copied(recording, timeline, scans, output)
+        if not as_it_is and (profile, track_id) not in planned:
+            shown = only(timeline, None, {track_id}) if track_id else timeline
+            # a track alone has nobody to be arranged with
+            layouts: Arranged = [(0, "grid")] if track_id else arranged(recording, until_ms)
+            windows = plan_windows(shown, scans, profile, layouts, settings.window_ms, first_k)
+            planned[profile, track_id] = tuple(windows)
+        of_film = () if as_it_is else planned[profile, track_id]
+        films.append(Film(output=output, profile=profile, windows=of_film, copied=as_it_is))
+    return replace(seen, films=tuple(films))
+
+
+def look(storage: Storage, recording: Recording, *, until_ms: int | None = None) -> Build:
+    """What there is of a recording, and when; no film is planned."""
     unused = withheld(recording)
     scans: Scans = {
         place: runs
@@ -131,19 +152,7 @@ def plan(
         if track.track_id not in unused
         for place, runs in scan_track(storage, recording.recording_id, track).items()
     }
-    timeline = plan_timeline(recording, scans, until_ms)
-    options, planned, films = recording.options, dict[tuple[Profile, str], tuple[Window, ...]](), []
-    for output in options.outputs or (outputs.DEFAULT,):
-        profile, track_id = outputs.profile_of(options.preset, output), output.get("trackId", "")
-        as_it_is = copied(recording, timeline, scans, output)
-        if not as_it_is and (profile, track_id) not in planned:
-            shown = alone(timeline, track_id) if track_id else timeline
-            layout = "grid" if track_id else options.layout  # a track alone has nobody to be arranged with
-            windows = plan_windows(shown, scans, profile, layout, settings.window_ms, first_k)
-            planned[profile, track_id] = tuple(windows)
-        of_film = () if as_it_is else planned[profile, track_id]
-        films.append(Film(output=output, profile=profile, windows=of_film, copied=as_it_is))
-    return Build(recording=recording, scans=scans, timeline=timeline, films=tuple(films))
+    return Build(recording=recording, scans=scans, timeline=plan_timeline(recording, scans, until_ms), films=())
 
 
 def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None = None) -> list[str]:
@@ -212,6 +221,11 @@ def _objects(storage: Storage, build: Build) -> dict[str, str]:
 def _newer(recording: Recording, build: Build) -> bool:
     """Has anything come since the recording was given up? What failed then fails again."""
     return any(track.heard_ms > recording.ended_ms for track in build.recording.tracks())
+
+
+def is_waiting(recording: Recording) -> bool:
+    """Is anything announced that is made behind the films?"""
+    return waiting_previews(recording) or bool(waiting_exports(recording))
 
 
 def waiting_previews(recording: Recording) -> bool:

@@ -13,9 +13,10 @@ import structlog
 
 from callreel import drift, keys, repository
 from callreel.clock import US_PER_MS, film_us, spans
+from callreel.cuts import plan_film
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
-from callreel.manifest import Build
+from callreel.manifest import Build, Film
 from callreel.model import Chunk, Recording, Segment, Track
 from callreel.scans import RunScan
 from callreel.states import Status
@@ -39,13 +40,14 @@ def drop_paused(bench: Bench, build: Build) -> int:
     if not recording.pauses or recording.status is not Status.COMPLETED:
         return 0
     _delete(bench, recording, [c for track in recording.tracks() for s in track.segments for c in s.dropped])
-    stretches = _paused(build)
+    window_ms = bench.settings.window_ms
+    stretches = _paused(build, window_ms)
     for _ in range(_TRIES):
         chunks = [chunk for stretch in stretches for chunk in stretch]
         if not chunks:
             return 0
         less = without(build, chunks)
-        if _made_of(plan(bench.storage, bench.settings, less)) == _made_of(build):
+        if _made_of(plan(bench.storage, bench.settings, less), window_ms) == _made_of(build, window_ms):
             break
         stretches = [stretch[1:-1] for stretch in stretches]
     else:
@@ -90,17 +92,24 @@ def media_ends(build: Build) -> dict[repository.Slot, int]:
     }
 
 
-def _made_of(build: Build) -> object:
+def _made_of(build: Build, window_ms: int) -> object:
     """All that is made of a recording: windows, gaps, and the tracks' own files with what is in them."""
     clips = {(c.kind, c.place, c.from_us, c.to_us, c.line) for c in build.timeline.clips}
-    return build.digest, clips, [plan_files(build, track) for track in build.recording.tracks()]
+    more = [film.digest for film in _more(build, window_ms)]
+    return build.digest, more, clips, [plan_files(build, track) for track in build.recording.tracks()]
 
 
-def _paused(build: Build) -> list[list[Chunk]]:
+def _more(build: Build, window_ms: int) -> list[Film]:
+    recording = build.recording
+    return [plan_film(recording, build.timeline, build.scans, each, window_ms) for each in recording.compositions]
+
+
+def _paused(build: Build, window_ms: int) -> list[list[Chunk]]:
     """Stretches of chunks, one behind the other, whose media lies in pauses and that no window reads."""
     read = {
         digest
-        for window in build.windows
+        for film in (*build.films, *_more(build, window_ms))
+        for window in film.windows
         for item in (*window.plan["video"], *window.plan["audio"])
         for digest in item["chunks"]
     }

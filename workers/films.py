@@ -25,6 +25,7 @@ from callreel.windows import Window
 from . import ffmpeg as runner
 from .codecs import SOUND
 from .demux import Packet
+from .mux import sound_frames
 
 #: Copies packets of a day of 720p, on a slow disk.
 _TIMEOUT_S = 1800
@@ -110,8 +111,17 @@ def _stamp(packet: Packet, number: int, film: Film) -> None:
         return
     codec = SOUND[profile.audio_codec]
     packet.time_base = Fraction(1, profile.audio_rate_hz)
-    packet.pts = packet.dts = number * codec.frame - _delay(packet.stream)
+    packet.pts = packet.dts = number * codec.frame + _behind(film) - _delay(packet.stream)
     packet.duration = codec.frame
+
+
+def _behind(film: Film) -> int:
+    """Samples that a cut's sound begins behind its pictures, less than a frame. Sound alone is behind nothing."""
+    if not film.profile.has_pictures:
+        return 0
+    plan, rate_hz = film.windows[0].plan, film.profile.audio_rate_hz
+    first, _ = sound_frames(plan)
+    return first * SOUND[film.profile.audio_codec].frame - int(plan["firstPicture"]) * rate_hz // film.profile.fps
 
 
 def _delay(stream: av.stream.Stream) -> int:

@@ -16,6 +16,7 @@ from callreel.settings import Settings, load_settings
 from callreel.storage import open_storage
 
 from . import advance as advancing
+from . import compose as composing
 from . import deliver as delivering
 from . import drop as dropping
 from . import erase as erasing
@@ -64,9 +65,11 @@ def advance(recording_id: str) -> None:
                 if tries > _AT_ALL:
                     advancing.give_up(tools, recording_id, _died("planning"))
                 elif build := advancing.advance(tools, recording_id):
-                    dropping.drop_paused(tools, build)
-                    withholding.forget_withheld(tools, build)
-                    advancing.settle(tools, build.recording)
+                    made = composing.advance(tools, build)
+                    if made and not advancing.is_waiting(build.recording):
+                        dropping.drop_paused(tools, build)
+                        withholding.forget_withheld(tools, build)
+                        advancing.settle(tools, build.recording)
     except _GONE:
         return
 
@@ -78,6 +81,7 @@ def render(recording_id: str, key: str) -> None:
         with tools.turns.trying("render", recording_id, key) as tries:
             if tries > _AT_ALL:
                 advancing.give_up(tools, recording_id, _died("rendering a window"))
+                composing.give_up(tools, recording_id, _died("rendering a window"), key)
                 return
             rendering.render_window(
                 tools.storage,
@@ -110,8 +114,10 @@ def join(recording_id: str) -> None:
         with tools.turns.trying("join", recording_id) as tries:
             if tries > _AT_ALL:
                 advancing.give_up(tools, recording_id, _died("joining the windows"))
+                composing.give_up(tools, recording_id, _died("joining the windows"))
                 return
-            joining.join(tools, recording_id)
+            if not composing.publish(tools, recording_id):
+                joining.join(tools, recording_id)
     except _GONE:
         return
     # what is to be exported, what was missing after all, what came meanwhile

@@ -21,6 +21,7 @@ from callreel.outputs import mime_type
 from callreel.previews import plan_previews
 from callreel.states import Status
 from callreel.storage import Storage
+from callreel.windows import Window
 
 from . import export, previews
 from .advance import Bench, plan, store_plans
@@ -38,9 +39,10 @@ def join(bench: Bench, recording_id: str) -> bool:
     build = plan(bench.storage, bench.settings, recording)
     if recording.build == build.digest or store_plans(bench.storage, build):
         return False
-    films = [_publish(bench, build, film) for film in build.films]
+    films = [write_artifact(bench, build, film) for film in build.films]
     behind = [preview.to_json() for preview in plan_previews(build)]
-    told = manifest(build, [asdict(film) for film in films], _left_out(bench.storage, build), behind)
+    lacking = left_out(bench.storage, recording_id, build.windows)
+    told = manifest(build, [asdict(film) for film in films], lacking, behind)
     body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
     listing = Artifact(
         name="manifest.json",
@@ -71,7 +73,7 @@ def join(bench: Bench, recording_id: str) -> bool:
     return state.build == build.digest
 
 
-def _publish(bench: Bench, build: Build, film: Film) -> Artifact:
+def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
     """Make one film of its windows, or of its track's packets, and store it."""
     recording_id = build.recording.recording_id
     with job_folder(bench.storage) as name:
@@ -101,11 +103,12 @@ def _joining(bench: Bench, recording_id: str, film: Film, folder: Path) -> Joini
     return Joining(storage=bench.storage, settings=bench.settings, recording_id=recording_id, film=film, folder=folder)
 
 
-def _left_out(storage: Storage, build: Build) -> Sequence[dict[str, Any]]:
+def left_out(storage: Storage, recording_id: str, windows: Sequence[Window]) -> list[dict[str, Any]]:
+    """What windows had to be rendered without."""
     found: list[dict[str, Any]] = []
-    for window in build.windows:
+    for window in windows:
         try:
-            note = json.loads(storage.get(keys.window_note(build.recording.recording_id, window.key)))
+            note = json.loads(storage.get(keys.window_note(recording_id, window.key)))
         except ObjectMissing:
             continue
         told = [{"k": window.k, **item} for item in note["leftOut"]]

@@ -40,15 +40,15 @@ def codec_of(plan: dict[str, Any]) -> Sound:
 
 
 def sound_frames(plan: dict[str, Any]) -> tuple[int, int]:
-    """The film's frames of sound [first, end) that belong to a window; a frame that the last one only begins is left
-    out, so that a film is as long as its pictures and not up to 21 ms longer."""
-    fps, rate_hz = plan["profile"]["fps"], plan["profile"]["audio_rate_hz"]
-    frame = codec_of(plan).frame
+    """The film's frames of sound [first, end) that belong to a window.
 
-    def whole(pictures: int) -> int:
-        return int(pictures * rate_hz // (fps * frame))
-
-    return whole(plan["firstPicture"]), whole(plan["firstPicture"] + plan["pictures"])
+    A frame that the last one only begins is left out, so that a film is as long as its pictures and not up to 21 ms
+    longer. One that began before the first is, too: a cut's sound may begin that much behind its pictures. Borders of
+    whole windows are borders of frames.
+    """
+    begin, rate_hz = plan["firstPicture"], plan["profile"]["audio_rate_hz"]
+    per_frame = plan["profile"]["fps"] * codec_of(plan).frame
+    return -(-begin * rate_hz // per_frame), (begin + plan["pictures"]) * rate_hz // per_frame
 
 
 def sound_span(plan: dict[str, Any]) -> tuple[int, int]:

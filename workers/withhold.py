@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from callreel import keys
 from callreel.consent import withheld
+from callreel.cuts import plan_film
 from callreel.manifest import Build
 
 from .advance import Bench
@@ -17,13 +18,18 @@ def forget_withheld(bench: Bench, build: Build) -> int:
 
     Nothing where everybody agrees: then who is still reading an older film may go on.
     """
-    recording_id = build.recording.recording_id
-    if not withheld(build.recording):
+    recording, recording_id = build.recording, build.recording.recording_id
+    if not withheld(recording):
         return 0
-    stay = {keys.window(recording_id, window.key, window.form) for window in build.windows}
-    stay |= {keys.artifact(recording_id, artifact.name, artifact.sha256) for artifact in build.recording.artifacts}
+    window_ms = bench.settings.window_ms
+    more = [plan_film(recording, build.timeline, build.scans, each, window_ms) for each in recording.compositions]
+    windows = [*build.windows, *(window for film in more for window in film.windows)]
+    stay = {keys.window(recording_id, window.key, window.form) for window in windows}
+    stay |= {keys.artifact(recording_id, artifact.name, artifact.sha256) for artifact in recording.artifacts}
     prefixes = keys.windows_prefix(recording_id), keys.artifacts_prefix(recording_id)
     gone = [entry.key for prefix in prefixes for entry in bench.storage.list(prefix) if entry.key not in stay]
+    if bench.control.state(recording_id).asked != recording.asked:  # some of it may be a film that is new
+        return 0
     for key in gone:
         bench.storage.delete(key)
     return len(gone)

@@ -29,7 +29,7 @@ OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
 #: What a test asks of the page's JavaScript: calls, one a line, each answered by one line.
 DRIVER = """
 import { createInterface } from "node:readline";
-const calls = { token, recording, webhook };
+const calls = { token, recording, film, webhook };
 const said = console.log;
 console.log = () => {};
 receiver.listen(0, "127.0.0.1", async () => {
@@ -50,7 +50,7 @@ receiver.listen(0, "127.0.0.1", async () => {
 def blocks(language: str) -> str:
     """All code of the page in a language, as one program."""
     found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(found) == 3, f"tokens, start and stop, webhooks in {language}"
+    assert len(found) == 4, f"tokens, start and stop, another film, webhooks in {language}"
     return "\n".join(found)
 
 
@@ -114,14 +114,16 @@ def test_every_line_of_the_page_works(
             for made in (python["token"](*person), node.call("token", *person)):
                 caller = check_token(jwt_secret, made)
                 assert (caller.call, caller.role, caller.subject, caller.name) == ("standup", "host", "ann", "Ann")
-            for call, recording in (
-                ("in-python", python["recording"]),
-                ("in-node", lambda *args: node.call("recording", *args)),
+            for call, recording, film in (
+                ("in-python", python["recording"], python["film"]),
+                ("in-node", lambda *args: node.call("recording", *args), lambda *args: node.call("film", *args)),
             ):
                 begun = recording(call, "start", {"metadata": {"booking": 4711}})
                 assert begun["status"] == "recording"
                 with pytest.raises(RuntimeError, match="recording_active"):
                     recording(call, "start")
+                with pytest.raises(RuntimeError, match="invalid_state"):  # it runs; `test_compositions` makes some
+                    film(call, begun["recordingId"], {"name": "short"})
                 assert recording(call, "stop")["recordingId"] == begun["recordingId"]
             until(lambda: len(receiver.taken) >= 6, 60, "started, stopped and failed, twice")
             told = list(receiver.taken)

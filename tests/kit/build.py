@@ -113,6 +113,7 @@ class Recipe:
     lose: Collection[Place] = ()  #: chunks that never arrive
     silent: Collection[str] = ()  #: participants whose client never says `complete`
     pauses: Sequence[tuple[int, int]] = ()  #: [from, to) in ms from the start
+    layouts: Sequence[tuple[int, object]] = ()  #: (ms from the start, what the host changes the layout to)
     stop: bool = True
 
 
@@ -137,6 +138,8 @@ def build_recording(root: Path | Storage, capture: Capture | Path, recipe: Recip
     for from_ms, to_ms in recipe.pauses:
         steps.append((recipe.started_ms + from_ms, partial(control.pause, recipe.call_id)))
         steps.append((recipe.started_ms + to_ms, partial(control.resume, recipe.call_id)))
+    for at_ms, layout in recipe.layouts:
+        steps.append((recipe.started_ms + at_ms, partial(control.change_layout, recipe.call_id, layout)))
     for at_ms, step in sorted(steps, key=lambda step: step[0]):
         clock.at_ms = max(clock.at_ms, at_ms)
         step()

@@ -6,6 +6,7 @@ What a test wants to know of it is how many windows had to be encoded, for what 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from callreel.manifest import Build
 from callreel.settings import Settings, load_settings
 from callreel.states import Status
 from workers import advance as advancing
+from workers import compose as composing
 from workers import join as joining
 from workers import render as rendering
 from workers.advance import Bench
@@ -58,6 +60,23 @@ def make_film(root: Path, redis_url: str, recording_id: str) -> Made:
         window_keys=[window["key"] for window in manifest["windows"]],
         encoded=encoded,
     )
+
+
+def make_more(root: Path, redis_url: str, recording_id: str) -> tuple[list[str], float]:
+    """Make the compositions of a finished recording: the windows that had to be encoded, and how long it took (s)."""
+    bench = make_bench(settings_for(root, redis_url))
+    began_s = time.monotonic()
+    build = advancing.advance(bench, recording_id)
+    assert build, "its own films come first"
+    composing.advance(bench, build)
+    due = [window for _, film in composing.stale(build, bench.settings.window_ms) for window in film.windows]
+    encoded = [
+        key
+        for key in advancing.store_plans(bench.storage, build, due)
+        if rendering.render_window(bench.storage, bench.settings, recording_id, key)
+    ]
+    assert composing.publish(bench, recording_id) == bool(due)
+    return encoded, time.monotonic() - began_s
 
 
 def plan_now(bench: Bench, recording_id: str) -> Build:

@@ -101,7 +101,7 @@ def test_who_does_not_agree_is_in_no_window_gap_or_track() -> None:
     assert len({build.digest for build in builds}) == 2
     without = plan_timeline(recording(other), {("q", "q-cam", 0): [run(0, 3)]})
     keys = [
-        [window.key for window in plan_windows(timeline, scans, PROFILES["480p"], "grid", 8000)]
+        [window.key for window in plan_windows(timeline, scans, PROFILES["480p"], [(0, "grid")], 8000)]
         for timeline in (before, after, without)
     ]
     assert keys[1] == keys[2]

@@ -89,7 +89,7 @@ def segment(seqs: list[int], *, start_ms: int = 0, expected: int | None = None, 
 
 def shown(timeline: Timeline, scans: dict[tuple[str, str, int], list[RunScan]]) -> list[tuple[int, int, int]]:
     count = timeline.duration_us * 30 // 1_000_000
-    return [(s.first, s.end, len(s.tiles)) for s in cut_slices(timeline, scans, PROFILE, LAYOUTS["grid"], count)]
+    return [(s.first, s.end, len(s.tiles)) for s in cut_slices(timeline, scans, PROFILE, [(0, LAYOUTS["grid"])], count)]
 
 
 def test_a_clip_lies_where_its_start_and_offset_say() -> None:
@@ -272,7 +272,7 @@ def test_a_hole_in_sound_and_pictures_lasts_until_both_are_back_and_tells_each()
 def test_windows_cover_the_film_and_name_only_what_they_read() -> None:
     scans = {("p", "cam", 0): [run(0, 10)]}
     timeline = plan_timeline(recording(track(segment(list(range(10))))), scans)
-    windows = plan_windows(timeline, scans, PROFILE, "grid", 8000)
+    windows = plan_windows(timeline, scans, PROFILE, [(0, "grid")], 8000)
     assert [(w.from_us, w.to_us, w.plan["pictures"]) for w in windows] == [
         (0, 8_000_000, 240),
         (8_000_000, 16_000_000, 240),
@@ -285,7 +285,7 @@ def test_windows_cover_the_film_and_name_only_what_they_read() -> None:
 def test_key_frames_are_read_from_and_not_before() -> None:
     scans = {("p", "cam", 0): [run(0, 10)]}
     shifted = plan_timeline(recording(track(segment(list(range(10)), start_ms=500))), scans)
-    second = plan_windows(shifted, scans, PROFILE, "grid", 8000)[1]
+    second = plan_windows(shifted, scans, PROFILE, [(0, "grid")], 8000)[1]
     (item,) = second.plan["video"]
     # the window begins at 7.5 s of media, its key frame is at 6 s, the start of chunk 3
     assert [int(digest) for digest in item["chunks"]] == [3, 4, 5, 6, 7]
@@ -304,7 +304,7 @@ def two_cameras() -> tuple[Timeline, dict[tuple[str, str, int], list[RunScan]]]:
 def test_a_new_speaker_is_large_two_steps_behind_the_one_that_decided_it() -> None:
     timeline, scans = two_cameras()
     turns = [(0, "ada"), (4_000_000, "bob"), (9_000_000, "ada")]
-    slices = cut_slices(timeline, scans, PROFILE, LAYOUTS["speaker"], 600, turns)
+    slices = cut_slices(timeline, scans, PROFILE, [(0, LAYOUTS["speaker"])], 600, turns)
     assert [(s.first, s.end, s.tiles[0].region.participant_id) for s in slices] == [
         (0, 126, "ada"), (126, 276, "bob"), (276, 600, "ada"),
     ]  # fmt: skip
@@ -314,12 +314,12 @@ def test_a_new_speaker_is_large_two_steps_behind_the_one_that_decided_it() -> No
 def test_turns_that_change_nothing_cut_nothing(layout: str) -> None:
     timeline, scans = two_cameras()
     turns = [(0, "ada"), (4_000_000, "bob")]
-    assert len(cut_slices(timeline, scans, PROFILE, LAYOUTS[layout], 600, turns)) == 1
+    assert len(cut_slices(timeline, scans, PROFILE, [(0, LAYOUTS[layout])], 600, turns)) == 1
 
 
 def test_until_somebody_speaks_who_came_first_is_large() -> None:
     timeline, scans = two_cameras()
-    (only,) = cut_slices(timeline, scans, PROFILE, LAYOUTS["speaker"], 600)
+    (only,) = cut_slices(timeline, scans, PROFILE, [(0, LAYOUTS["speaker"])], 600)
     assert only.tiles[0].region.participant_id == "ada"
 
 
@@ -327,5 +327,5 @@ def test_who_has_no_place_in_a_layout_is_not_waited_for() -> None:
     timeline, scans = two_cameras()
     nobody = {"regions": [{"name": "a", "x": 0, "y": 0, "width": 9, "height": 9, "source": {"source": "screen"}}]}
     for layout, told in ((nobody, False), ("grid", None)):
-        window = plan_windows(timeline, scans, PROFILE, layout, 8000)[0]
+        window = plan_windows(timeline, scans, PROFILE, [(0, layout)], 8000)[0]
         assert window.plan["slices"][0].get("waiting") is told

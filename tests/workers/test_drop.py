@@ -38,10 +38,10 @@ def test_what_lies_in_a_pause_is_dropped_and_every_key_stays(data_dir: Path, red
     assert rebuild.ensure(index, storage)
     bench = make_bench(settings_for(data_dir, redis_url))
     recording = repository.load(storage, recording_id)
-    assert advancing.advance(bench, recording_id) is None, "tracks are to be exported first"
+    assert advancing.waiting_exports(recording), "tracks are to be exported first"
     for track in recording.tracks():
         exporting.export(bench, recording_id, track.participant_id, track.track_id)
-    assert advancing.advance(bench, recording_id) is None, "and the previews"
+    assert advancing.is_waiting(repository.load(storage, recording_id)), "and the previews"
     make_previews(bench, recording_id)
     before, have = chunks_of(storage, recording_id), of_recording(recording)
     planned = [window.key for window in plan_now(bench, recording_id).windows]

@@ -47,8 +47,12 @@ def roll(
     capture: Capture,
     late: Callable[[Sequence[Upload]], Sequence[Upload]],
     layout: str = "grid",
+    layouts: Sequence[tuple[int, int, str]] = (),
 ) -> Rolled:
-    """Upload a capture chunk by chunk and plan after each one, as if each had just come."""
+    """Upload a capture chunk by chunk and plan after each one, as if each had just come.
+
+    `layouts` are what the host changes the layout to: when it is known, from when on it counts (ms), and what.
+    """
     everybody = {run.participant for run in capture.runs}
     recording_id = build_recording(
         root,
@@ -69,8 +73,16 @@ def roll(
         for entry in bench.storage.list(prefix):
             early.setdefault(entry.key.removeprefix(prefix).removesuffix(".json"), clock.at_ms - STARTED_MS)
 
+    def change(until_ms: int) -> None:
+        while changes and STARTED_MS + changes[0][0] <= until_ms:
+            known_ms, at_ms, chosen = changes.pop(0)
+            clock.at_ms = STARTED_MS + known_ms
+            Control(bench.storage, NoObserver(), ManualClock(STARTED_MS + at_ms)).change_layout("call", chosen)
+
+    changes = list(layouts)
     looked_ms = 0
     for upload in late(plan_uploads(capture, STARTED_MS)):
+        change(upload.chunk.received_ms)
         clock.at_ms = max(clock.at_ms, upload.chunk.received_ms)
         if clock.at_ms >= STARTED_MS + capture.length_ms:
             break
@@ -119,6 +131,26 @@ def test_nothing_behind_a_window_decides_who_is_large_in_it(data_dir: Path, redi
         final = plans[rolled.final[plans[key]["k"]]]
         assert plans[key]["slices"] == final["slices"]
     assert len(plans[rolled.final[1]]["slices"]) > 1, "somebody else speaks"
+
+
+def test_a_layout_that_changes_makes_no_window_in_vain(data_dir: Path, redis_url: str) -> None:
+    capture = generate_call(seed=11, count=2, length_ms=22_000)
+    changes = [(8_000, 8_000, "audio-only"), (12_340, 12_340, "single-speaker"), (13_000, 13_000, "grid")]
+    rolled = roll(data_dir, redis_url, capture, late=tuple, layouts=changes)
+    assert set(rolled.early) <= set(rolled.final)
+    assert len(rolled.early) >= 2
+    plan = json.loads(next(data_dir.rglob(f"{rolled.final[1]}.json")).read_bytes())["plan"]
+    firsts = [sum(piece["pictures"] for piece in plan["slices"][:n]) for n in range(len(plan["slices"]))]
+    assert {round((at_ms - 8_000) * 30 / 1000) for at_ms, _, _ in changes} <= set(firsts)
+
+
+def test_a_layout_that_is_heard_of_late_costs_the_window_it_lies_in(data_dir: Path, redis_url: str) -> None:
+    """Its instant was taken on a machine whose clock is behind, or by a process that hung before it could write it."""
+    capture = generate_call(seed=11, count=2, length_ms=22_000)
+    rolled = roll(data_dir, redis_url, capture, late=tuple, layouts=[(10_500, 7_500, "audio-only")])
+    (wasted,) = set(rolled.early) - set(rolled.final)
+    assert next(iter(rolled.early)) == wasted, "the first window had been made"
+    assert len(rolled.early) >= 2
 
 
 def test_a_chunk_that_comes_too_late_costs_the_windows_that_name_it_and_no_others(
