@@ -12,12 +12,12 @@ from pathlib import Path
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from redis import Redis, RedisError, ResponseError
 
-from . import __version__, keys, present
+from . import __version__, keys, pace, present
 from .errors import Unavailable
 from .index import Index
 from .owed import Owed
 from .queue import QUEUES
-from .states import FINAL, Status
+from .states import ACTIVE, FINAL, Status
 
 _RQ = "rq:"  #: RQ's own keys, as `rq.keys` has them
 
@@ -71,12 +71,21 @@ def gauges(index: Index, folder: Path, endpoint_ids: Iterable[str] = ()) -> Iter
 def _recordings(index: Index) -> Iterator[Metric]:
     begun_ms: dict[str, list[int]] = {str(status): [] for status in Status if status not in FINAL}
     asked_ms: list[int] = []
+    running: list[str] = []
     for recording in index.open_recordings():
+        if recording.status in ACTIVE:
+            running.append(recording.recording_id)
         begun_ms.get(str(recording.status), []).append(recording.started_ms)
         if recording.status is Status.DELETING and recording.deleting_ms:
             asked_ms.append(recording.deleting_ms)
     counts = {state: len(found) for state, found in begun_ms.items()}
     ages_s = {state: time.time() - min(found) / 1000 for state, found in begun_ms.items() if found}
+    told = index.redis.hmget(keys.PACES, running) if running else []
+    paces = [pace.decode(str(text)) for text in told if text]
+    steps = {step.name: sum(each.step == number for each in paces) for number, step in enumerate(pace.STEPS)}
+    behind = max((each.behind for each in paces), default=0)
+    yield _gauge("rolling_recordings", "Recordings that are rendered while they run, by their step.", steps, "step")
+    yield _gauge("rolling_behind_windows", "Windows that the one furthest behind could have, and has not.", behind)
     yield _gauge("recordings", "Recordings that are not final.", counts, "state")
     yield _gauge("recording_oldest_seconds", "Since the start of the oldest of them.", ages_s, "state")
     yield _gauge("deletion_oldest_pending_seconds", "How long the oldest deletion takes already.", _age_s(asked_ms))

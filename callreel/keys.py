@@ -217,6 +217,15 @@ def artifact_prefix(recording_id: str, name: str) -> str:
     return f"recordings/{recording_id}/artifacts/{name}/"
 
 
+def speeds_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/derived/speeds/"
+
+
+def window_speed(recording_id: str, key: str) -> str:
+    """At which speed a window was encoded, where that is a faster one than its profile asks for."""
+    return f"recordings/{recording_id}/derived/speeds/{key}.txt"
+
+
 def artifacts_prefix(recording_id: str) -> str:
     return f"recordings/{recording_id}/artifacts/"
 
@@ -242,6 +251,7 @@ def delivery_record(endpoint_id: str, recording_id: str, number: int) -> str:
 # ── Redis ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 INDEX_PREFIX = "callreel:"
 METRICS = "callreel:metrics"  #: counts of all processes together, see `callreel.metrics`
+PACES = "callreel:paces"  #: recording → how it is rendered while it runs, see `callreel.pace`
 PRESENT = "callreel:present"  #: what processes hold at this moment, see `callreel.present`
 SWEEP_LEASE = "callreel:sweep:lease"  #: held by the sweeper that leads
 PROBE = "callreel:probe"  #: written by who asks whether the index takes anything

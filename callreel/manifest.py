@@ -81,9 +81,10 @@ def manifest(
     files: Sequence[Mapping[str, Any]],
     left_out: Sequence[Mapping[str, Any]],
     previews: Sequence[Mapping[str, Any]] = (),
+    speeds: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without, `previews`
-    the files that are made behind the films."""
+    the files that are made behind the films, `speeds` at which speed windows were encoded faster than usual, by key."""
     recording, timeline, unused = build.recording, build.timeline, withheld(build.recording)
     first = build.films[0]
     spoken = plan_speakers(timeline, voices(timeline, build.scans)).spoken
@@ -117,6 +118,11 @@ def manifest(
         ],
         "leftOut": list(left_out),
         "previews": list(previews),
+        "steppedDown": [
+            {"k": window.k, "key": window.key, "speed": (speeds or {})[window.key]}
+            for window in build.windows
+            if window.key in (speeds or {})
+        ],
         "film": dict(files[0]),
         "films": [
             {

@@ -58,6 +58,7 @@ REBUILDS = _counter("redis_rebuilds", "Times the index was made anew.")
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 JOBS = _counter("jobs", "Jobs that ended: ok, failed, or killed with their process.", "kind", "result")
 JOB_S = _histogram("job_seconds", "How long jobs took.", _LONG_S, "kind")
+WINDOWS = _counter("windows", "Windows that were rendered, by the speed of their encoder.", "speed")
 JOB_ATTEMPTS = _histogram("job_attempts", "How often work was begun until it came to its end.", _TRIES, "kind")
 JOB_WAIT_S = _histogram("job_wait_seconds", "How long jobs waited in their queue.", _LONG_S, "kind")
 DELETIONS = _counter("deletions", "Deletions that were tried: deleted, waiting, or failed.", "result")

@@ -120,6 +120,7 @@ class Artifact:
     duration_ms: int = 0
     sha256: str = ""  #: names the object as well
     error: str = ""
+    stepped_down_ms: int = 0  #: how much of it was encoded faster than its profile asks for, to keep up with the call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

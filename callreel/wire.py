@@ -13,7 +13,7 @@ from .facts import TrackFact
 from .have import TrackHave
 from .model import Artifact, Composition, Participant, Recording, Track
 from .rooms import Room
-from .states import ACTIVE, Status
+from .states import Status
 
 Json = dict[str, Any]
 Sign = Callable[[str], str | None]  #: name of a file → address that works without a token
@@ -134,6 +134,7 @@ def artifact(item: Artifact, sign: Sign) -> Json:
         "sha256": item.sha256,
         "url": sign(item.name) if item.status == "ready" else None,
         **({"error": item.error} if item.error else {}),
+        **({"steppedDownMs": item.stepped_down_ms} if item.stepped_down_ms else {}),
     }
 
 
@@ -212,6 +213,4 @@ def _track(track: Track, have: TrackHave) -> Json:
 def _progress(state: Recording, told: float) -> float:
     if state.status in (Status.COMPLETED, Status.FAILED):
         return 1
-    if state.status in ACTIVE:
-        return 0
     return round(min(max(told, 0.0), 0.99), 4)  # 1 means that the film is there

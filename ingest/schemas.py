@@ -179,7 +179,7 @@ COMPONENTS: dict[str, Schema] = {
             "sha256": TEXT,
             "url": nullable(TEXT),
         },
-        {"error": TEXT},
+        {"error": TEXT, "steppedDownMs": whole()},
     ),
     "Gap": obj(
         {

@@ -14,6 +14,7 @@ import structlog
 
 from callreel import journal, keys, outputs, repository, streams
 from callreel.alone import copied
+from callreel.clock import US_PER_MS
 from callreel.consent import withheld
 from callreel.control import Control
 from callreel.cuts import only
@@ -24,6 +25,7 @@ from callreel.journal import Draft
 from callreel.layouts import Arranged
 from callreel.manifest import Build, Film
 from callreel.model import PREVIEWS, Recording
+from callreel.pace import STEPS, Pace, paced
 from callreel.profiles import Profile
 from callreel.queue import Queue
 from callreel.rolling import due, settled_us
@@ -34,7 +36,7 @@ from callreel.storage import Storage
 from callreel.timeline import arranged, plan_timeline
 from callreel.windows import Window, plan_windows
 
-from .due import Due
+from .due import MADE, Due
 from .scan import scan_track
 from .turns import Turns
 
@@ -62,6 +64,8 @@ class Bench:
 def advance(bench: Bench, recording_id: str) -> Build | None:
     """Bring a recording as far as what is there allows; hands back its plan once its films are made."""
     recording = repository.load(bench.storage, recording_id)
+    if recording.status not in ACTIVE:
+        bench.turns.set_pace(recording_id, None)  # nobody has to keep up any more
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
         bench.control.append(recording_id, _drained)
         failpoint("advance.drained")
@@ -112,14 +116,30 @@ def roll(bench: Bench, recording: Recording) -> None:
     of_films = [due(film.windows, ready_us, settings.window_ms * film.profile.fps // 1000) for film in build.films]
     found = [window for windows in of_films for window in windows]
     missing = store_plans(bench.storage, build, found)
-    bench.queue.render_all(recording.recording_id, missing)
+    # those before the first one that is missing are there: the next look begins behind them
+    waiting = sorted({window.k for window in found if window.key in set(missing)})
+    if not keep_pace(bench, recording, len(waiting)).waits:
+        bench.queue.render_all(recording.recording_id, missing)
     number = streams.streamed(recording.options)
     if number is not None:
         there = takewhile(lambda window: window.key not in missing, of_films[number])
         streams.append(bench.storage, recording.recording_id, there)
-    # those before the first one that is missing are there: the next look begins behind them
-    waiting = [window.k for window in found if window.key in set(missing)]
-    bench.turns.set_rolled(recording.recording_id, min(waiting, default=max((w.k + 1 for w in found), default=rolled)))
+    first = waiting[0] if waiting else max((window.k + 1 for window in found), default=rolled)
+    bench.turns.set_rolled(recording.recording_id, first)
+    made = first * settings.window_ms * US_PER_MS / max(build.timeline.duration_us, 1)
+    bench.index.set_progress(recording.recording_id, MADE * min(made, 1))
+
+
+def keep_pace(bench: Bench, recording: Recording, behind: int) -> Pace:
+    """How the windows of a recording are rendered of which so many could be there and are not."""
+    if recording.status not in ACTIVE:
+        return Pace()
+    before = bench.turns.pace(recording.recording_id)
+    now = paced(before, behind)
+    bench.turns.set_pace(recording.recording_id, now)
+    if now.step != before.step:
+        log.warning("pace", step=STEPS[now.step].name, before=STEPS[before.step].name, behind=behind)
+    return now
 
 
 def plan(

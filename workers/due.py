@@ -12,6 +12,7 @@ from redis import Redis
 from callreel import keys
 
 _TTL_S = 86400
+MADE = 0.95  #: of the progress; joining and storing is the last twentieth
 
 
 class Due:
@@ -44,8 +45,7 @@ class Due:
         return int(left) == 0
 
     def _tell(self, recording_id: str, left: int, total: int) -> None:
-        # joining and storing is the last twentieth
-        self._progress(recording_id, 0.95 * (total - left) / max(total, 1))
+        self._progress(recording_id, MADE * (total - left) / max(total, 1))
 
 
 def _key(recording_id: str) -> str:

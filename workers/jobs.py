@@ -13,6 +13,7 @@ from callreel.metrics import DELETIONS
 from callreel.owed import Owed, Teller
 from callreel.queue import Queue
 from callreel.settings import Settings, load_settings
+from callreel.states import ACTIVE
 from callreel.storage import open_storage
 
 from . import advance as advancing
@@ -78,6 +79,9 @@ def render(recording_id: str, key: str) -> None:
     require_worker()
     tools = bench()
     try:
+        pace = tools.turns.pace(recording_id)
+        if pace.waits and tools.control.state(recording_id).status in ACTIVE:
+            return  # all that could be rendered is asked for again when the call has ended
         with tools.turns.trying("render", recording_id, key) as tries:
             if tries > _AT_ALL:
                 advancing.give_up(tools, recording_id, _died("rendering a window"))
@@ -90,6 +94,7 @@ def render(recording_id: str, key: str) -> None:
                 key,
                 careful=tries > 1,
                 cards_only=tries > _WITH_PICTURES,
+                step=pace.step,
             )
     except ObjectMissing:
         # the plan or a chunk of it was deleted since: whatever is still wanted will be planned anew

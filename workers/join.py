@@ -41,8 +41,8 @@ def join(bench: Bench, recording_id: str) -> bool:
         return False
     films = [write_artifact(bench, build, film) for film in build.films]
     behind = [preview.to_json() for preview in plan_previews(build)]
-    lacking = left_out(bench.storage, recording_id, build.windows)
-    told = manifest(build, [asdict(film) for film in films], lacking, behind)
+    lacking, speeds = left_out(bench.storage, recording_id, build.windows), speeds_of(bench.storage, recording_id)
+    told = manifest(build, [asdict(film) for film in films], lacking, behind, speeds)
     body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
     listing = Artifact(
         name="manifest.json",
@@ -93,6 +93,7 @@ def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
             size_bytes=path.stat().st_size,
             duration_ms=duration_ms,
             sha256=digest,
+            stepped_down_ms=_stepped_down_ms(bench.storage, recording_id, film),
         )
         bench.storage.put_if_absent(keys.artifact(recording_id, made.name, digest), path)
     failpoint("join.film")
@@ -101,6 +102,18 @@ def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
 
 def _joining(bench: Bench, recording_id: str, film: Film, folder: Path) -> Joining:
     return Joining(storage=bench.storage, settings=bench.settings, recording_id=recording_id, film=film, folder=folder)
+
+
+def speeds_of(storage: Storage, recording_id: str) -> dict[str, str]:
+    """Windows that were encoded faster than their profile asks for, by key, and at which speed."""
+    prefix = keys.speeds_prefix(recording_id)
+    found = [entry.key for entry in storage.list(prefix)]
+    return {key.removeprefix(prefix).removesuffix(".txt"): storage.get(key).decode() for key in found}
+
+
+def _stepped_down_ms(storage: Storage, recording_id: str, film: Film) -> int:
+    faster = speeds_of(storage, recording_id)
+    return sum(window.to_us - window.from_us for window in film.windows if window.key in faster) // 1000
 
 
 def left_out(storage: Storage, recording_id: str, windows: Sequence[Window]) -> list[dict[str, Any]]:

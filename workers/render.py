@@ -14,10 +14,10 @@ from typing import Any
 
 import structlog
 
-from callreel import keys
+from callreel import keys, pace
 from callreel.errors import MediaUnreadable, ObjectMissing, RenderFailed
 from callreel.failpoints import failpoint
-from callreel.metrics import INTEGRITY
+from callreel.metrics import INTEGRITY, WINDOWS
 from callreel.profiles import NONE
 from callreel.settings import Settings
 from callreel.storage import Storage
@@ -42,8 +42,11 @@ def render_window(
     *,
     careful: bool = False,
     cards_only: bool = False,
+    step: int = 0,
 ) -> bool:
     """Make the window of a stored plan; False if it was there already. Raises `RenderFailed`.
+
+    `step` says how fast its encoder is to search (`callreel.pace`); one that was asked for in full always is.
 
     `careful` tries every sound in a process of its own first, for one of them may have killed whoever tried before.
     `cards_only` shows everybody as a card: the last resort for a window that failed again and again.
@@ -58,12 +61,18 @@ def render_window(
     if cards_only:
         left_out = [_named(item, "video", "this window failed again and again") for item in plan["video"]]
         plan = _without(plan, set(range(len(plan["video"]))))
+    own = plan["profile"]["speed"]
+    speed = own if plan.get("full") else pace.speed(plan["profile"], step)
+    plan = {**plan, "profile": {**plan["profile"], "speed": speed}}
     with job_folder(storage) as name:
         target = render(storage, settings, plan, stored["objects"], Path(name), left_out, careful=careful)
         failpoint("render.made")
         if left_out:
             storage.put_if_absent(keys.window_note(recording_id, key), json.dumps({"leftOut": left_out}).encode())
+        if speed != own:
+            storage.put_if_absent(keys.window_speed(recording_id, key), speed.encode())
         failpoint("render.noted")
+        WINDOWS.labels(speed).inc()
         return storage.put_if_absent(window, target.read_bytes())
 
 

@@ -13,6 +13,7 @@ from redis import Redis
 from callreel import keys
 from callreel.failpoints import failpoint
 from callreel.metrics import JOB_ATTEMPTS
+from callreel.pace import Pace, decode, encode
 from callreel.queue import LEASE_S
 
 #: After so long an `advance` may have died, and another one begins beside it: harmless, and rarely needed.
@@ -45,6 +46,18 @@ class Turns:
 
     def set_rolled(self, recording_id: str, count: int) -> None:
         self._redis.set(_key("rolled", recording_id), count, ex=_TRIES_S)
+
+    def pace(self, recording_id: str) -> Pace:
+        """How a recording is rendered while it runs."""
+        found = self._redis.hget(keys.PACES, recording_id) or ""
+        return decode(found if isinstance(found, str) else found.decode())
+
+    def set_pace(self, recording_id: str, pace: Pace | None) -> None:
+        """None: it does not run any more."""
+        if pace is None:
+            self._redis.hdel(keys.PACES, recording_id)
+        else:
+            self._redis.hset(keys.PACES, recording_id, encode(pace))
 
     @contextmanager
     def trying(self, job: str, *args: str) -> Iterator[int]:

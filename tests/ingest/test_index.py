@@ -244,8 +244,9 @@ def test_what_a_rebuild_takes_for_open_leaves_once_it_is_settled(desk: Desk) -> 
 
 def test_progress_is_told_and_is_one_at_the_end(desk: Desk) -> None:
     recording_id = desk.begun()
-    desk.index.set_progress(recording_id, 0.5)
     assert said(desk.get(desk.url(recording_id)), 200)["progress"] == 0
+    desk.index.set_progress(recording_id, 0.5)
+    assert said(desk.get(desk.url(recording_id)), 200)["progress"] == 0.5
     desk.stop()
     assert said(desk.get(desk.url(recording_id)), 200)["progress"] == 0.5
     desk.index.set_progress(recording_id, 1)
