@@ -14,6 +14,9 @@ export { PRESETS } from "./quality.js";
 /** @typedef {import("./options.js").CallOptions} CallOptions */
 /** @typedef {import("./protocol.js").Recording} Recording */
 /** @typedef {import("./protocol.js").Artifact} Artifact */
+/** @typedef {import("./protocol.js").Layout} Layout */
+/** @typedef {import("./protocol.js").Composition} Composition */
+/** @typedef {import("./protocol.js").CompositionBody} CompositionBody */
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */
 /** @typedef {import("./protocol.js").Source} Source */
 /** @typedef {import("./uploader.js").Progress} Progress */

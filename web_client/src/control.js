@@ -7,6 +7,9 @@ import { follow } from "./events.js";
 
 /** @typedef {import("./protocol.js").CallEvent} CallEvent */
 /** @typedef {import("./protocol.js").Recording} Recording */
+/** @typedef {import("./protocol.js").Layout} Layout */
+/** @typedef {import("./protocol.js").Composition} Composition */
+/** @typedef {import("./protocol.js").CompositionBody} CompositionBody */
 /** @typedef {import("./options.js").CallOptions} CallOptions */
 
 /** What a host may do. */
@@ -18,7 +21,7 @@ export class CallControl {
     this.#api = new Api(options);
   }
 
-  /** @param {{ layout?: string | { regions: object[] }, preset?: string, outputs?: unknown[], maxDurationS?: number, metadata?: unknown }} [options] */
+  /** @param {{ layout?: Layout, preset?: string, outputs?: unknown[], maxDurationS?: number, metadata?: unknown }} [options] */
   start(options) {
     return this.#api.start(options);
   }
@@ -34,6 +37,26 @@ export class CallControl {
 
   resume() {
     return this.#api.resume();
+  }
+
+  /** From now on the running recording is arranged like this. @param {Layout} layout */
+  layout(layout) {
+    return this.#api.layout(layout);
+  }
+
+  /** Asks for another film of a recording that was stopped; `artifact` tells how far it is. @param {string} recordingId @param {CompositionBody} body @returns {Promise<Composition>} */
+  compose(recordingId, body) {
+    return this.#api.compositions("POST", recordingId, { json: body });
+  }
+
+  /** The films that were asked for. @param {string} recordingId @returns {Promise<{ items: Composition[], nextCursor: null }>} */
+  compositions(recordingId) {
+    return this.#api.compositions("GET", recordingId);
+  }
+
+  /** Takes such a film back. @param {string} recordingId @param {string} name @returns {Promise<{ recordingId: string, name: string }>} */
+  discard(recordingId, name) {
+    return this.#api.compositions("DELETE", recordingId, {}, `/${encodeURIComponent(name)}`);
   }
 
   /** Takes a recording away for good, whatever its state; `recordingdeleted` says when all of it is gone. @param {string} recordingId */

@@ -48,6 +48,13 @@ export { CallreelError };
  * @property {Artifact[]} [artifacts]
  * @property {{ code: string, message: string } | null} [error]
  */
+/** @typedef {string | { regions: object[] }} Layout */
+/** @typedef {{ fromMs?: number, toMs?: number, layout: Layout }} Slice */
+/**
+ * What of a recording another film shows, and how; what is left out is as it was.
+ * @typedef {{ name: string, layout?: Layout | null, preset?: string, output?: object, fromMs?: number, toMs?: number, participants?: string[] | null, tracks?: string[] | null, slices?: Slice[] }} CompositionBody
+ */
+/** @typedef {Required<CompositionBody> & { recordingId: string, requestedAt: string, leftOut: object[], artifact: Artifact }} Composition */
 /** @typedef {{ id?: string, type: string, timestamp?: string, sequence?: number, data: any }} CallEvent */
 /** @typedef {{ seg: number, seq: number, start: number, at: number, offset?: number, err?: number }} ChunkFields */
 /** @typedef {import("./credentials.js").Token} Token */
@@ -195,9 +202,23 @@ export class Api {
     return this.#json("POST", this.#url("recording/resume"));
   }
 
+  /** @param {Layout} layout @returns {Promise<ControlAnswer & { layout: Layout }>} */
+  layout(layout) {
+    return this.#json("POST", this.#url("recording/layout"), { json: { layout } });
+  }
+
   /** @param {string} recordingId @returns {Promise<ControlAnswer>} */
   deleteRecording(recordingId) {
     return this.#json("DELETE", this.#url(`recording/${encodeURIComponent(recordingId)}`));
+  }
+
+  /**
+   * More films of a recording: the list, one that is asked for, one that is taken back.
+   * @param {"GET" | "POST" | "DELETE"} method @param {string} recordingId @param {{ json?: CompositionBody }} [options] @param {string} [name]
+   * @returns {Promise<any>}
+   */
+  compositions(method, recordingId, options, name = "") {
+    return this.#json(method, this.#url(`recording/${encodeURIComponent(recordingId)}/compositions${name}`), options);
   }
 
   /** The running recording, or one by its id. @param {string} [recordingId] @returns {Promise<Recording>} */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { explain } from "../src/explain.js";
 import { test } from "node:test";
+import { createControl } from "../src/control.js";
 import { Api, CallreelError, chunkHeader, contentDigest, retryAfterMs } from "../src/protocol.js";
 
 /** @typedef {{ url: string, init: RequestInit, headers: Record<string, string> }} Sent */
@@ -67,6 +68,25 @@ test("a chunk goes to the track's one address with its headers", async () => {
     Chunk: "seg=0, seq=3",
     Authorization: "Bearer t",
   });
+});
+
+test("a host changes the layout, and asks for other films", async () => {
+  const film = { name: "short", artifact: { status: "pending" } };
+  const { fetch, sent } = fakeFetch([ok({ layout: "pip" }), ok(film, 202), ok({ items: [film], nextCursor: null }), ok({ name: "short" })]);
+  const control = createControl({ endpoint: "https://rec.example", callId: "c", token: "t", fetch });
+  assert.equal((await control.layout("pip")).layout, "pip");
+  assert.equal((await control.compose("rec_c_1", { name: "short", toMs: 5000 })).artifact.status, "pending");
+  assert.equal((await control.compositions("rec_c_1")).items.length, 1);
+  await control.discard("rec_c_1", "short");
+  assert.deepEqual(
+    sent.map(({ url, init }) => [init.method, url.replace("https://rec.example/video-calls/c/recording", ""), init.body]),
+    [
+      ["POST", "/layout", '{"layout":"pip"}'],
+      ["POST", "/rec_c_1/compositions", '{"name":"short","toMs":5000}'],
+      ["GET", "/rec_c_1/compositions", undefined],
+      ["DELETE", "/rec_c_1/compositions/short", undefined],
+    ],
+  );
 });
 
 test("the clock probe carries no token, so that no preflight lengthens it", async () => {
