@@ -18,32 +18,22 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .clock import US_PER_MS
+from .estimates import ClockLine, Floats, Slope
 from .model import Segment
 from .placement import Line, bent
 from .scans import Packets, RunScan
-
-Floats = NDArray[np.float64]
 
 KNOT_US = 8_000_000
 #: What is off by less stands; far below the 20 ms at which two voices of one mouth come apart.
 _STILL_US = 2_000
 #: Corrections are made in these steps, so that estimates that differ by a hair give the same placement.
 _GRID_US = 1_000
-#: At most so much from knot to knot: 0.1 % of pitch, which nobody hears.
-_MOST_US = 8_000
-#: Before so many deliveries nothing is believed: a few of them make an edge by chance.
-_FEWEST = 10
-#: A crystal's rate is within this of another's, as a rule (1 σ); probes have to show more before it is believed.
-_CLOCK_SIGMA = 60e-6
-#: An edge of the hull is believed when it is steeper than this × mean excess ÷ (deliveries × span): three times what
-#: its slope is off by in two of three cases, simulated with delays of 0 to 300 ms. All or nothing, so that one chunk
-#: less does not move what it does not decide.
-_EDGE = 24
-#: Faster than this no device runs: what looks so is a broken measurement (USB sound is off by up to 500 ppm).
-_FASTEST = 1e-3
+#: At most so much from knot to knot: 0.2 % of pitch, a thirtieth of a semitone; ears need twice that.
+_MOST_US = 16_000
+#: What is believed of media's rate stands until the likeliest is so many σ away, so that a chunk less moves nothing.
+_MOVED = 0.25
 #: Media that stands still while the clock runs: a paused recorder, or a machine that slept. Less of it slews away.
 #: Browsers under load deliver up to a second late; what is taken for a step must be more than that.
 _STEP_US = 1_000_000
@@ -52,7 +42,6 @@ _AROUND = 5  #: deliveries on each side that must agree on it
 _BACK_US = 10_000_000
 #: Beliefs of a client that differ by more than their errors and this: its clock was set.
 _SET_US = 50_000
-_IMPLAUSIBLE_US = 250_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +68,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """A segment's placement against its anchor, and how good it is."""
+    """A segment's placement against its anchor; `sync` tells how good it is."""
 
     pieces: tuple[Piece, ...]
     rate_ppm: int = 0  #: how much more slowly its media runs than the server's clock
-    residual_us: int = 0  #: what the last estimate was away from the placement
 
     def placed_us(self, media_us: int) -> int:
         """µs since media zero on the server's clock."""
@@ -101,12 +89,8 @@ class Drift:
 
 def measure(segment: Segment, runs: Sequence[RunScan]) -> Drift:
     """The placement of a segment's media, from media zero on."""
-    told = _without_set_clocks(deliveries(segment, runs))
-    jumps = _steps(told)
-    delay_us = told.at_us - told.media_us
-    for media_us, jump_us in jumps:
-        delay_us = np.where(told.media_us > media_us, delay_us - jump_us, delay_us)
-    corrections, away_us = _corrections(told, delay_us)
+    told, delay_us, jumps = observed(segment, runs)
+    corrections = _corrections(told, delay_us)
     line = bent([(number * KNOT_US, number * KNOT_US + by_us) for number, by_us in enumerate(corrections)])
     pieces, by_us = [], 0
     for from_us, jump_us in ((0, 0), *jumps):
@@ -114,7 +98,18 @@ def measure(segment: Segment, runs: Sequence[RunScan]) -> Drift:
         pieces.append(Piece(from_us=from_us, line=line.moved(by_us)))
     span_us = (len(corrections) - 1) * KNOT_US
     rate_ppm = round(corrections[-1] / span_us * 1e6) if span_us else 0
-    return Drift(pieces=tuple(pieces), rate_ppm=rate_ppm, residual_us=abs(round(away_us)))
+    return Drift(pieces=tuple(pieces), rate_ppm=rate_ppm)
+
+
+def observed(segment: Segment, runs: Sequence[RunScan]) -> tuple[Deliveries, Floats, list[tuple[int, int]]]:
+    """What the chunks tell on one clock, by how much later than media time each was delivered, and where media stood
+    (media time in µs, by how many µs), of which the delays are freed."""
+    told = _without_set_clocks(deliveries(segment, runs))
+    jumps = _steps(told)
+    delay_us = told.at_us - told.media_us
+    for media_us, jump_us in jumps:
+        delay_us = np.where(told.media_us > media_us, delay_us - jump_us, delay_us)
+    return told, delay_us, jumps
 
 
 def deliveries(segment: Segment, runs: Sequence[RunScan]) -> Deliveries:
@@ -184,85 +179,20 @@ def _jump(before: Floats, after: Floats) -> float:
     return way if float(after.max()) < float(before.min()) - _BACK_US else 0.0
 
 
-def _corrections(told: Deliveries, delay_us: Floats) -> tuple[list[int], float]:
-    """What is added to media time at every knot, and by how much the last estimate was away from it."""
+def _corrections(told: Deliveries, delay_us: Floats) -> list[int]:
+    """What is added to media time at every knot."""
     count = int(told.media_us.max() // KNOT_US) + 1 if len(told) else 0
-    clock, edge = _Clock(told), _Edge(told.media_us, delay_us)
-    found, away_us = [0], 0.0
+    clock, slope = ClockLine(told.at_us, told.offset_us, told.err_us), Slope(told.media_us, delay_us)
+    found, believed = [0], 0.0
     for number in range(count):
         known = int(np.searchsorted(told.media_us, number * KNOT_US, "right"))
-        here_us = found[-1]
-        if known >= _FEWEST:
-            next_us = (number + 1) * KNOT_US
-            away_us = clock.at(next_us, known) + edge.rate(known) * next_us - here_us
-            if abs(away_us) >= _STILL_US:
-                step_us = round(away_us / _GRID_US) * _GRID_US
-                here_us += max(-_MOST_US, min(_MOST_US, step_us))
+        here_us, next_us = found[-1], (number + 1) * KNOT_US
+        likely, sigma = slope.at(known)
+        if abs(likely - believed) > _MOVED * sigma:
+            believed = likely
+        away_us = clock.at(next_us, known) + believed * next_us - here_us
+        if abs(away_us) >= _STILL_US:
+            step_us = round(away_us / _GRID_US) * _GRID_US
+            here_us += max(-_MOST_US, min(_MOST_US, step_us))
         found.append(here_us)
-    return found, away_us
-
-
-class _Clock:
-    """The client's offset at an instant, less the first one told: a line through its probes, weighed by their error."""
-
-    def __init__(self, told: Deliveries) -> None:
-        offset = told.offset_us
-        # a probe is told with every chunk until the next one
-        fresh = (
-            ~np.isnan(offset) & np.concatenate(([True], offset[1:] != offset[:-1])) if len(told) else np.zeros(0, bool)
-        )
-        self._index = np.flatnonzero(fresh)
-        self._at, self._offset = told.at_us[fresh], offset[fresh]
-        self._weight = 1 / (told.err_us[fresh] / 2 + 500) ** 2
-
-    def at(self, time_us: float, known: int) -> float:
-        """By the first `known` deliveries."""
-        count = int(np.searchsorted(self._index, known, "left"))
-        if not count:
-            return 0.0
-        at, offset, weight = self._at[:count], self._offset[:count], self._weight[:count]
-        middle_at, middle = float(np.average(at, weights=weight)), float(np.average(offset, weights=weight))
-        spread = float((weight * (at - middle_at) ** 2).sum())
-        slope = float((weight * (at - middle_at) * (offset - middle)).sum()) / (spread + 1 / _CLOCK_SIGMA**2)
-        return middle + slope * (time_us - middle_at)
-
-
-class _Edge:
-    """The lower convex hull of delays over media time, grown delivery by delivery (Andrew's monotone chain)."""
-
-    def __init__(self, media_us: Floats, delay_us: Floats) -> None:
-        self._x, self._y = media_us, delay_us
-        self._hull: list[int] = []
-        self._used: list[int] = []
-        self._known = 0
-
-    def rate(self, known: int) -> float:
-        """By how much media runs slower than the client's clock, as far as `known` deliveries are sure of it."""
-        for i in range(self._known, known):
-            self._add(i)
-        self._known = known
-        x, y = self._x[self._used], self._y[self._used]
-        span_us = float(x[-1] - x[0]) if len(x) else 0.0
-        if len(x) < _FEWEST or span_us <= 0:
-            return 0.0
-        right = int(np.clip(np.searchsorted(self._x[self._hull], x.mean(), "right"), 1, len(self._hull) - 1))
-        a, b = self._hull[right - 1], self._hull[right]
-        slope = float((self._y[b] - self._y[a]) / (self._x[b] - self._x[a]))
-        excess_us = float((y - self._y[a] - slope * (x - self._x[a])).mean())
-        unsure = _EDGE * excess_us / (len(x) * span_us)
-        return slope if unsure < abs(slope) <= _FASTEST else 0.0
-
-    def _add(self, i: int) -> None:
-        x, y, hull = self._x, self._y, self._hull
-        # Delivered a second before anything else was: its clock had just been set, and no probe had told yet.
-        if self._used and y[i] < y[hull].min() - _IMPLAUSIBLE_US:
-            return
-        if self._used and x[i] <= x[self._used[-1]]:
-            return
-        self._used.append(i)
-        while len(hull) >= 2:
-            a, b = hull[-2], hull[-1]
-            if (y[b] - y[a]) * (x[i] - x[a]) < (y[i] - y[a]) * (x[b] - x[a]):
-                break
-            hull.pop()
-        hull.append(i)
+    return found

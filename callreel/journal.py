@@ -209,6 +209,7 @@ def _completed(state: Recording, fact: Fact) -> Recording:
         artifacts=tuple(a for a in state.artifacts if a.kind not in gone),
         complete=data["complete"],
         gaps=tuple(data["gaps"]),
+        sync=tuple(data.get("sync", ())),  # films from before it was told have none
         build=data["build"],
         ended_ms=fact.at_ms,
         error_code="",
@@ -273,6 +274,7 @@ def forget(state: Recording) -> Recording:
         compositions=(),
         discarded=frozenset(),
         gaps=(),
+        sync=(),
         complete=False,
         build="",
         error_code="",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -19,11 +20,13 @@ from .outputs import Output, file_name
 from .profiles import Profile
 from .scans import Scans
 from .speakers import plan_speakers
+from .sync import Sync, certify
 from .timeline import Timeline, arranged
 from .voices import voices
 from .windows import Window, canonical
 
 MANIFEST_VERSION = 1
+FINEST_FPS = 1000  #: stamps of pictures that no film shows are whole ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Film:
         return sha256(canonical([*(window.key for window in self.windows), *self.copied])).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """Everything that a recording's films are made of: a plan of plans."""
 
@@ -74,6 +77,12 @@ class Build:
     @property
     def has_media(self) -> bool:
         return bool(self.timeline.clips)
+
+    @cached_property
+    def syncs(self) -> tuple[Sync, ...]:
+        """How well each segment is placed, in the film with the fewest pictures a second."""
+        fps = min((film.profile.fps for film in self.films if film.profile.has_pictures), default=FINEST_FPS)
+        return tuple(certify(self.recording, self.timeline, self.scans, fps))
 
 
 def manifest(
@@ -152,7 +161,7 @@ def _track(build: Build, track: Track, is_withheld: bool) -> dict[str, Any]:
 
 def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
     place = (track.participant_id, track.track_id, segment.seg)
-    anchor = build.timeline.anchors.get(place)
+    sync = next((sync for sync in build.syncs if (sync.participant_id, sync.track_id, sync.seg) == place), None)
     runs = build.scans.get(place, ())
     borrowed = [run.header_seg for run in runs if run.header_seg is not None]
     return {
@@ -166,15 +175,8 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
         "codecs": sorted({codec for run in runs for codec in (run.video_codec, run.audio_codec) if codec}),
         "widthPx": max((run.width_px for run in runs), default=0),
         "heightPx": max((run.height_px for run in runs), default=0),
-        # where media zero lies, how far that may be off, and whose word it is
-        "clock": None
-        if anchor is None
-        else {
-            "offsetMs": anchor.zero_ms - build.recording.started_ms,
-            "uncertaintyMs": anchor.err_ms,
-            "trusted": anchor.trusted,
-            **_drift(build.timeline.drifts[place]),
-        },
+        # where media zero lies and how fast media ran, how far all of it may be off, and whose word it is
+        "clock": None if sync is None else {**sync.to_json(), "jumps": _jumps(build.timeline.drifts[place])},
         "clips": [
             {"kind": clip.kind, "fromMs": clip.from_us // US_PER_MS, "toMs": clip.to_us // US_PER_MS}
             for clip in build.timeline.clips
@@ -183,14 +185,9 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
     }
 
 
-def _drift(drift: Drift) -> dict[str, Any]:
-    """How the segment's media ran against the server's clock, and what is left after following it."""
-    return {
-        "driftPpm": drift.rate_ppm,
-        "residualMs": round(drift.residual_us / US_PER_MS),
-        # media time from which on media lies later, for it stood while the clock ran (paused recorder, sleep)
-        "jumps": [
-            {"mediaMs": b.from_us // US_PER_MS, "byMs": (b.line.placed_us(0) - a.line.placed_us(0)) // US_PER_MS}
-            for a, b in pairwise(drift.pieces)
-        ],
-    }
+def _jumps(drift: Drift) -> list[dict[str, int]]:
+    """Media time from which on media lies later, for it stood while the clock ran (paused recorder, sleep)."""
+    return [
+        {"mediaMs": b.from_us // US_PER_MS, "byMs": (b.line.placed_us(0) - a.line.placed_us(0)) // US_PER_MS}
+        for a, b in pairwise(drift.pieces)
+    ]

@@ -113,7 +113,7 @@ class Artifact:
     """One file that was made of the recording."""
 
     name: str  #: the address below `files/`
-    kind: str  #: composition, manifest, track
+    kind: str  #: composition, manifest, certificate, track
     status: ArtifactStatus
     mime_type: str = "application/octet-stream"
     size_bytes: int = 0
@@ -173,6 +173,7 @@ class Recording:
     participants: tuple[Participant, ...] = ()  #: in the order in which they came
     artifacts: tuple[Artifact, ...] = ()
     gaps: tuple[dict[str, Any], ...] = ()  #: as the manifest tells them
+    sync: tuple[dict[str, Any], ...] = ()  #: how well each segment is placed, as the manifest tells it
     complete: bool = False
     build: str = ""  #: digest of the window keys behind the finished film
     ended_ms: int = 0  #: when it was completed, updated, failed or given to deletion for the last time

@@ -13,7 +13,7 @@ import aiofiles
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from callreel import keys, previews, tokens
+from callreel import certificate, keys, previews, tokens
 from callreel.errors import Forbidden, RangeNotSatisfiable, UnknownFile
 from callreel.model import PREVIEWS, Artifact, Recording
 from callreel.states import Status
@@ -25,6 +25,9 @@ from .shell import Shell
 from .streams import FOR_PLAYERS, IN_STREAM, PLAYLISTS, Served, Span, Streams
 
 _PIECE_BYTES = 1024 * 1024  #: read at a time; one thread hop each
+
+#: A page among the files is ours, yet it may do nothing but be read.
+_FOR_PAGES = {"Content-Security-Policy": f"{certificate.POLICY}; sandbox", "Referrer-Policy": "no-referrer"}
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
 _TRACK_FILE = re.compile(r"tracks/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})(?:\.[0-9]{1,6})?\.[a-z0-9]{2,4}\Z")
@@ -51,6 +54,7 @@ class FileCalls:
             "Accept-Ranges": "bytes",
             "Cache-Control": found.kept,
             **FOR_PLAYERS,
+            **(_FOR_PAGES if found.mime_type == "text/html" else {}),
             "Content-Disposition": _disposition(name, "download" in request.query_params),
         }
         if _matches(request.headers.get("if-none-match"), etag):

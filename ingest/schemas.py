@@ -193,6 +193,20 @@ COMPONENTS: dict[str, Schema] = {
         },
         {"detail": TEXT},
     ),
+    "Sync": obj(
+        {
+            "participantId": ID,
+            "trackId": ID,
+            "seg": whole(),
+            "offsetMs": {"type": "integer"},
+            "measuredOffsetMs": {"type": "number"},
+            "driftPpm": {"type": "number"},
+            "residualMs": {"type": "number", "minimum": 0},
+            "uncertaintyMs": whole(),
+            "trusted": one_of("probe", "received"),
+        },
+        description="How well a segment's media is placed; `uncertaintyMs` is a bound.",
+    ),
     "Recording": obj(
         {
             "recordingId": RECORDING_ID,
@@ -206,6 +220,7 @@ COMPONENTS: dict[str, Schema] = {
             "metadata": {"type": "object"},
             "complete": BOOL,
             "gaps": many(ref("Gap")),
+            "sync": many(ref("Sync")),
             "progress": {"type": "number", "minimum": 0, "maximum": 1},
             "layout": ref("Layout"),
             "preset": TEXT,

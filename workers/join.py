@@ -1,4 +1,4 @@
-"""Windows to films, and the one fact of the journal that publishes them with their manifest."""
+"""Windows to films, and the one fact of the journal that publishes them with their manifest and certificate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from callreel import journal, keys, repository
+from callreel import certificate, journal, keys, repository
 from callreel.errors import ObjectMissing
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
@@ -44,20 +44,15 @@ def join(bench: Bench, recording_id: str) -> bool:
     lacking, speeds = left_out(bench.storage, recording_id, build.windows), speeds_of(bench.storage, recording_id)
     told = manifest(build, [asdict(film) for film in films], lacking, behind, speeds)
     body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
-    listing = Artifact(
-        name="manifest.json",
-        kind="manifest",
-        status="ready",
-        mime_type="application/json",
-        size_bytes=len(body),
-        sha256=sha256(body).hexdigest(),
-    )
-    bench.storage.put_if_absent(keys.artifact(recording_id, listing.name, listing.sha256), body)
+    listing = _put(bench.storage, recording_id, "manifest.json", "manifest", "application/json", body)
+    page = certificate.page(recording, build.timeline, build.syncs).encode()
+    certified = _put(bench.storage, recording_id, certificate.NAME, "certificate", "text/html", page)
     failpoint("join.manifest")
-    artifacts = (*films, listing, *previews.pending(build), *export.pending(build))
+    artifacts = (*films, listing, certified, *previews.pending(build), *export.pending(build))
     data = {
         "complete": told["complete"],
         "gaps": told["gaps"],
+        "sync": [sync.named() for sync in build.syncs],
         "build": build.digest,
         "artifacts": [asdict(artifact) for artifact in artifacts],
     }
@@ -71,6 +66,13 @@ def join(bench: Bench, recording_id: str) -> bool:
     state = bench.control.append(recording_id, decide)
     failpoint("join.told")
     return state.build == build.digest
+
+
+def _put(storage: Storage, recording_id: str, name: str, kind: str, mime_type: str, body: bytes) -> Artifact:
+    """Store a small file that is told of the film."""
+    digest = sha256(body).hexdigest()
+    storage.put_if_absent(keys.artifact(recording_id, name, digest), body)
+    return Artifact(name=name, kind=kind, status="ready", mime_type=mime_type, size_bytes=len(body), sha256=digest)
 
 
 def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:

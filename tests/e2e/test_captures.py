@@ -89,6 +89,16 @@ def test_flashes_and_beeps_are_where_the_capture_has_them(name: str, films: dict
         assert abs(found.beep_added_ms) <= ADDED_MS, found
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_certificate_keeps_its_word(name: str, films: dict[str, Seen]) -> None:
+    film = films[name]
+    for participant, found in film.findings.items():
+        own = [sync["uncertaintyMs"] for sync in film.state["sync"] if sync["participantId"] == participant]
+        print(f"{name} {participant}: at most {own} ms off; {found}")
+        assert max(abs(found.flash_added_ms), abs(found.beep_added_ms)) <= max(own), found
+    assert any(item["name"] == "certificate.html" and item["url"] for item in film.state["artifacts"])
+
+
 def test_sound_and_picture_of_separate_recorders_are_together(films: dict[str, Seen]) -> None:
     for found in films["duo-split"].findings.values():
         assert abs(found.av_ms) <= AV_MS, found

@@ -56,7 +56,7 @@ def test_the_whole_recording_has_every_member_of_the_contract(desk: Desk) -> Non
     assert set(one) == {
         *("recordingId", "roomId", "status", "startedAt", "stoppedAt", "startedBy", "endReason", "durationMs"),
         *("metadata", "complete", "gaps", "progress", "layout", "preset", "outputs", "participants", "artifacts"),
-        "error",
+        *("sync", "error"),
     }
     assert (one["metadata"], one["preset"], one["startedBy"]) == ({"topic": "Räder"}, "480p", "alice")
     [who] = one["participants"]

@@ -42,6 +42,25 @@ def finished(desk: Desk, name: str = "composition.mp4", mime_type: str = "video/
     return recording_id
 
 
+def test_a_page_among_the_files_may_only_be_read(desk: Desk) -> None:
+    recording_id = finished(desk, "certificate.html", "text/html")
+    answer = desk.get(desk.url(recording_id, "/files/certificate.html"))
+    assert answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert policy.endswith("; sandbox")
+
+
+def test_how_well_segments_are_placed_is_told(desk: Desk) -> None:
+    recording_id = desk.begun()
+    assert said(desk.get(desk.url(recording_id)), 200)["sync"] == []
+    desk.stop()
+    placed = {"participantId": "alice", "trackId": "t", "seg": 0, "uncertaintyMs": 7, "trusted": "probe"}
+    done = {"complete": True, "gaps": [], "sync": [placed], "build": "b", "artifacts": []}
+    desk.write(recording_id, ("drained", {}), ("completed", done))
+    assert said(desk.get(desk.url(recording_id)), 200)["sync"] == [placed]
+
+
 def test_a_film_is_handed_out_whole(desk: Desk) -> None:
     recording_id = finished(desk)
     answer = desk.get(desk.url(recording_id, "/files/composition.mp4"))

@@ -95,7 +95,7 @@ def measured(client: Client, length_s: float) -> tuple[Drift, NDArray[np.float64
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("clock_ppm", "media_ppm", "jitter_s"),
-    [(0, 0, 0.3), (20, 0, 0.3), (500, 0, 0.3), (-500, 0, 0.3), (-200, 100, 0.1), (0, 500, 0.1), (0, -500, 0.1)],
+    [(0, 0, 0.3), (20, 0, 0.3), (500, 0, 0.3), (-500, 0, 0.3), (-200, 100, 0.1), (0, 500, 0.3), (0, -500, 0.3)],
 )
 def test_an_hour_with_a_clock_that_runs_wrong_is_placed_to_milliseconds(
     clock_ppm: float, media_ppm: float, jitter_s: float, seed: int
