@@ -30,7 +30,11 @@ class Sound:
 
 
 SOUND: dict[str, Sound] = {
-    "aac": Sound(encoder="aac", form="fltp", frame=1024, lead_in=4, lead_out=2),  # AAC-LC, ISO/IEC 14496-3
+    # AAC-LC, ISO/IEC 14496-3. libav's usual search (`twoloop`) spends what quiet moments saved, and remembers it for
+    # half a minute: behind 4 or 20 frames of lead-in it has up to 17 dB less than one that ran through, behind 1000 7.
+    # This one keeps to its rate, costs less, and is as good where windows join as anywhere: a film of speech in windows
+    # has 37.4 dB at 128 kbit/s, with the usual one 36.3.
+    "aac": Sound(encoder="aac", form="fltp", frame=1024, lead_in=8, lead_out=2, options={"aac_coder": "fast"}),
     # CELT alone, whose packets lean on little of what was before them; 100 ms are more than the 80 of RFC 7845, 4.6
     "opus": Sound(
         encoder="libopus", form="flt", frame=960, lead_in=5, lead_out=1,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any
 
 import av
@@ -38,7 +39,7 @@ class Stretch:
     """Continuous sound: decoded samples and where they go."""
 
     data: Samples  #: at the film's rate
-    knots: list[tuple[int, int]]  #: (index in `data`, sample of the film), increasing; straight between them
+    knots: list[tuple[float, float]]  #: (index in `data`, sample of the film), increasing; straight between them
     first: bool  #: nothing is heard right before it
     last: bool  #: nothing is heard right behind it
 
@@ -131,28 +132,55 @@ def _stretch(
 ) -> Stretch:
     """Packets that follow each other, at the film's rate."""
     data = np.concatenate(parts, axis=1)
+    even: list[tuple[float, float]] = list(knots)
     if source_hz != rate_hz:
         data = np.ascontiguousarray(soxr.resample(np.ascontiguousarray(data.T), source_hz, rate_hz).T)
-        knots = _even(knots, source_hz, rate_hz)
-    due = knots[-1][1] + data.shape[1] - knots[-1][0]
-    return Stretch(data, [*knots, (data.shape[1], due)], first, last)
+        even = _even(knots, source_hz, rate_hz)
+        # all of it one and the same part of a sample aside: delayed by that, and copied from then on
+        shifts = {place - index for index, place in even}
+        if len(shifts) == 1:
+            (shift,) = shifts
+            data = _delayed(data, shift - floor(shift))
+            even = [(index, index + floor(shift)) for index, _ in even]
+    due = even[-1][1] + data.shape[1] - even[-1][0]
+    return Stretch(data, [*even, (data.shape[1], due)], first, last)
 
 
-def _even(knots: list[tuple[int, int]], source_hz: int, rate_hz: int) -> list[tuple[int, int]]:
-    """Knots at another rate. Where packets are no whole number of samples long, both sides are rounded, and what only
-    that makes differ by a sample is one stretch: else each packet would have a pitch of its own."""
-    found: list[tuple[int, int]] = []
-    shift: int | None = None
+def _even(knots: list[tuple[int, int]], source_hz: int, rate_hz: int) -> list[tuple[float, float]]:
+    """Knots at another rate. Where packets are no whole number of samples long, their places are rounded, and what only
+    that makes differ by a sample is one stretch: else each packet would have a pitch of its own. The mean of many such
+    places is right to some hundredths of a sample, and so the same in two windows that do not read the same packets.
+    """
+    found: list[tuple[float, float]] = []
+    group: list[tuple[float, float]] = []  # (index, how far its place is behind that)
     for index, place in knots:
-        at = (index * rate_hz + source_hz // 2) // source_hz
-        if shift is None or abs(place - at - shift) > 1:
-            shift = place - at
-        found.append((at, at + shift))
+        at = index * rate_hz / source_hz
+        if group and abs(place - at - group[0][1]) > 1:
+            found += _together(group)
+            group = []
+        group.append((at, place - at))
+    return found + _together(group)
+
+
+def _together(group: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    shift = round(sum(behind for _, behind in group) / len(group), 3)
+    whole = [(float(floor(at)), shift) for at, _ in group]
+    return [(at, at + behind) for at, behind in whole]
+
+
+def _delayed(data: Samples, part: float) -> Samples:
+    """Samples a part of one later, and as many of them."""
+    if not part:
+        return data
+    taps = interpolate(
+        np.eye(1, 2 * _HALF + 1, _HALF, dtype=np.float32), np.arange(2 * _HALF + 1, dtype=np.float64) - part
+    )[0]
+    found: Samples = np.stack([np.convolve(channel, taps, "same") for channel in data]).astype(np.float32)
     return found
 
 
 def _add(total: Samples, stretch: Stretch, item: dict[str, Any], from_sample: int, rate_hz: int) -> None:
-    begin, end = stretch.knots[0][1], stretch.knots[-1][1]
+    begin, end = ceil(stretch.knots[0][1]), floor(stretch.knots[-1][1])
     a = max(begin, item["fromSample"], from_sample)
     b = min(end, item["toSample"], from_sample + total.shape[1])
     if a >= b:
@@ -179,18 +207,18 @@ def _gain(knots: list[list[int]], at: NDArray[np.int64]) -> NDArray[np.float64] 
 
 def place(stretch: Stretch, a: int, b: int) -> Samples:
     """The stretch's sound at the film's samples [a, b): copied where its clock runs as ours, else interpolated."""
-    indexes = np.array([knot[0] for knot in stretch.knots], np.int64)
-    samples = np.array([knot[1] for knot in stretch.knots], np.int64)
+    indexes = np.array([knot[0] for knot in stretch.knots], np.float64)
+    samples = np.array([knot[1] for knot in stretch.knots], np.float64)
     shifts = samples - indexes
     result = np.zeros((stretch.data.shape[0], b - a), np.float32)
     # between two knots of one shift the samples are those of the source; runs of such pieces are copied at once
     same = shifts[1:] == shifts[:-1]
     borders = np.flatnonzero(np.diff(np.concatenate(([~same[0]], same, [~same[-1]])).astype(np.int8)))
     for first, last in itertools.pairwise(borders):
-        x, y = max(a, int(samples[first])), min(b, int(samples[last]))
+        x, y = max(a, ceil(samples[first])), min(b, ceil(samples[last]))
         if x >= y:
             continue
-        if same[first]:
+        if same[first] and float(shifts[first]).is_integer():
             start = x - int(shifts[first])
             piece = stretch.data[:, start : start + y - x]
         else:
