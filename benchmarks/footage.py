@@ -33,7 +33,9 @@ _AFTER_STOP_MS = 60  #: recorders stop a little after the host has pressed stop
 #: what Chromium's encoder is told for a camera of 720p: 2.5 Mbit/s, real time, a key frame each 100 pictures. A speed
 #: below zero is that speed; above, libvpx looks at the clock, and a busy machine would make other footage.
 _VP8 = {"deadline": "realtime", "cpu-used": "-8", "lag-in-frames": "0", "g": "100", "static-thresh": "0"}
-_VP8_BPS, _OPUS_BPS = 2_500_000, 64_000
+#: by the picture's height; 360p is what calls of four send each other
+_VP8_BPS = {720: 2_500_000, 360: 700_000}
+_OPUS_BPS = 64_000
 _MS = Fraction(1, 1000)
 
 Plane = NDArray[np.uint8]
@@ -56,14 +58,22 @@ class _Job:
     kind: str  #: 'camera' or 'microphone'
     length_ms: int
     target: Path
+    height_px: int = HEIGHT_PX
 
 
-def capture(length_ms: int, folder: Path | None = None) -> Capture:
-    """The call, with a camera and a microphone of each; made where it is not there yet."""
+def capture(length_ms: int, folder: Path | None = None, *, height_px: int = HEIGHT_PX) -> Capture:
+    """The call, with a camera of 720 or 360 lines and a microphone of each; made where it is not there yet."""
     folder = folder or Path(tempfile.gettempdir()) / f"callreel-footage-{VERSION}"
     folder.mkdir(parents=True, exist_ok=True)
+    size = "" if height_px == HEIGHT_PX else f"-{height_px}p"
     jobs = [
-        _Job(index=index, kind=kind, length_ms=length_ms, target=folder / f"{name}-{kind}-{length_ms}.webm")
+        _Job(
+            index=index,
+            kind=kind,
+            length_ms=length_ms,
+            target=folder / f"{name}-{kind}-{length_ms}{size if kind == 'camera' else ''}.webm",
+            height_px=height_px,
+        )
         for kind in ("camera", "microphone")
         for index, name in enumerate(PEOPLE)
     ]
@@ -131,13 +141,15 @@ def _make(job: _Job) -> None:
 def _camera(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet[Any]]:
     stream = file.add_stream("libvpx", rate=FPS, options=_VP8)
     assert isinstance(stream, av.VideoStream)
-    stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
-    stream.bit_rate = _VP8_BPS
+    stream.width, stream.height, stream.pix_fmt = WIDTH_PX * job.height_px // HEIGHT_PX, job.height_px, "yuv420p"
+    stream.bit_rate = _VP8_BPS[job.height_px]
     stream.time_base = stream.codec_context.time_base = _MS
     dice = np.random.default_rng(job.index)
     picture = _Picture(dice)
     for number in range((job.length_ms + _AFTER_STOP_MS) * FPS // 1000):
         frame = av.VideoFrame.from_ndarray(picture.at(number / FPS), format="yuv420p")
+        if job.height_px != HEIGHT_PX:
+            frame = frame.reformat(stream.width, stream.height)
         # a camera's jitter
         frame.pts, frame.time_base = round(number * 1000 / FPS + (dice.uniform(-3, 3) if number else 0)), _MS
         yield from stream.encode(frame)
