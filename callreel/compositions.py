@@ -25,7 +25,7 @@ LEAST_MS = 100  #: some pictures, and some frames of sound
 #: Before that nobody knows how long it will be; of what failed there are no films.
 COMPOSABLE = frozenset({Status.STOPPING, Status.PROCESSING, Status.COMPLETED})
 
-_FIELDS = ("name", "layout", "preset", "output", "fromMs", "toMs", "participants", "tracks", "slices")
+_FIELDS = ("name", "layout", "preset", "output", "fromMs", "toMs", "participants", "tracks", "slices", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ def check(state: Recording, asked: dict[str, Any], encoders: Collection[str] = (
     _that(to_ms - from_ms >= LEAST_MS, "toMs", f"must lie at least {LEAST_MS} ms behind fromMs", asked.get("toMs"))
     layout = asked.get("layout")
     participants, tracks = _there(state, asked)
+    full = asked.get("full", False)
+    _that(isinstance(full, bool), "full", "must be true or false", full)
     return Composition(
         name=str(name),
         layout=None if layout is None else check_layout(layout),
@@ -99,6 +101,7 @@ def check(state: Recording, asked: dict[str, Any], encoders: Collection[str] = (
         tracks=tracks,
         slices=tuple(_slices(asked.get("slices", []), from_ms, to_ms)),
         file=file_name(resolved),
+        full=full,
     )
 
 

@@ -12,7 +12,7 @@ from .model import Composition, Recording
 from .outputs import profile_of
 from .scans import Scans
 from .timeline import Timeline, arranged
-from .windows import plan_windows
+from .windows import in_full, plan_windows
 
 
 def of_composition(recording: Recording, asked: Composition) -> Arranged:
@@ -53,6 +53,8 @@ def plan_film(recording: Recording, timeline: Timeline, scans: Scans, asked: Com
     shown = only(timeline, asked.participants, asked.tracks)
     span_us = asked.from_ms * US_PER_MS, asked.to_ms * US_PER_MS
     windows = plan_windows(shown, scans, profile, of_composition(recording, asked), window_ms, span_us=span_us)
+    if asked.full:
+        windows = [in_full(window) if window.key in recording.hasty else window for window in windows]
     return Film(output=asked.output, profile=profile, windows=tuple(windows))
 
 

@@ -214,6 +214,7 @@ def _completed(state: Recording, fact: Fact) -> Recording:
         ended_ms=fact.at_ms,
         error_code="",
         error_message="",
+        hasty=state.hasty.union(data.get("hasty", ())),
         compositions=tuple(_made(each, data.get("compositions", {})) for each in state.compositions),
     )
     return _artifacts(state, fact)

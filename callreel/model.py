@@ -148,6 +148,7 @@ class Composition:
     tracks: tuple[str, ...] | None
     slices: tuple[dict[str, Any], ...]  #: `{fromMs, toMs, layout}`, in order: stretches with a layout of their own
     file: str  #: the address below `files/`
+    full: bool = False  #: what had been encoded in haste is encoded again
     asked_ms: int = 0
     build: str = ""  #: digest of the windows behind its file, or of those that could not be made; "" before the first
     left_out: tuple[dict[str, Any], ...] = ()  #: what its windows had to be rendered without
@@ -181,6 +182,7 @@ class Recording:
     error_message: str = ""
     compositions: tuple[Composition, ...] = ()  #: in the order in which they were asked for
     discarded: frozenset[str] = frozenset()  #: files of those that were taken back
+    hasty: frozenset[str] = frozenset()  #: keys of its films' windows that were encoded in haste
     asked: int = 0  #: number of the last fact that asked for a composition, or took one back
     sequence: int = 0  #: how many facts the journal had
     before: Status | None = None  #: the status before the last of them

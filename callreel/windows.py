@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -48,6 +48,12 @@ class Window:
     @property
     def form(self) -> str:
         return form_of(self.plan["profile"])
+
+
+def in_full(window: Window) -> Window:
+    """The window under another key, to be encoded at its profile's own speed whatever the haste."""
+    plan = {**window.plan, "full": True}
+    return replace(window, key=sha256(canonical(plan)).hexdigest(), plan=plan)
 
 
 def form_of(profile: Mapping[str, Any]) -> str:

@@ -154,6 +154,7 @@ def composition(state: Recording, asked: Composition, sign: Sign) -> Json:
         "participants": None if asked.participants is None else list(asked.participants),
         "tracks": None if asked.tracks is None else list(asked.tracks),
         "slices": list(asked.slices),
+        "full": asked.full,
         "leftOut": list(asked.left_out),
         "artifact": artifact(made, sign),
     }

@@ -144,6 +144,7 @@ COMPONENTS: dict[str, Schema] = {
             "participants": nullable(many(ID, minItems=1, maxItems=1000)),
             "tracks": nullable(many(ID, minItems=1, maxItems=1000)),
             "slices": _SLICES,
+            "full": {"type": "boolean"},
         },
         **_CLOSED,
     ),
@@ -160,6 +161,7 @@ COMPONENTS: dict[str, Schema] = {
             "participants": nullable(many(ID)),
             "tracks": nullable(many(ID)),
             "slices": _SLICES,
+            "full": {"type": "boolean"},
             "leftOut": many({"type": "object"}),
             "artifact": ref("Artifact"),
         }

@@ -54,6 +54,7 @@ def join(bench: Bench, recording_id: str) -> bool:
         "gaps": told["gaps"],
         "sync": [sync.named() for sync in build.syncs],
         "build": build.digest,
+        "hasty": [window.key for window in build.windows if window.key in speeds],
         "artifacts": [asdict(artifact) for artifact in artifacts],
     }
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from callreel import gauges, keys, metrics, rebuild, repository
+from callreel.compositions import Compositions
 from callreel.control import Control
 from callreel.pace import STEPS, WAITING, Pace
 from callreel.states import Status
 from callreel.storage.local import LocalStorage
 from tests.kit.build import STARTED_MS, ManualClock, NoObserver, build_recording
 from tests.kit.call_generator import generate_call
-from tests.kit.line import make_film, settings_for
+from tests.kit.line import make_film, make_more, settings_for
 from workers import advance as advancing
 from workers import jobs
 from workers.jobs import bench as make_bench
@@ -90,6 +91,14 @@ def test_a_slow_worker_steps_down_then_windows_wait_and_the_film_tells(
     [film] = [each for each in repository.load(bench.storage, recording_id).artifacts if each.kind == "composition"]
     assert film.stepped_down_ms == 2 * WINDOW_MS
     assert bench.turns.pace(recording_id) == Pace()
+
+    output = {name: SMALL[name] for name in ("container", "width", "height")}
+    Compositions(control).add(recording_id, {"name": "again", "output": output, "full": True})
+    encoded, _ = make_more(data_dir, redis_url, recording_id)
+    assert [searched(bench.storage.get(keys.window(recording_id, key))) for key in encoded] == ["veryfast"] * 2
+    [again] = [each for each in repository.load(bench.storage, recording_id).artifacts if each.name == "again.mp4"]
+    assert (again.status, again.stepped_down_ms) == ("ready", 0)
+    assert 5 * WINDOW_MS - 50 <= again.duration_ms <= 5 * WINDOW_MS
     assert metrics.REGISTRY.get_sample_value("callreel_windows_total", {"speed": "ultrafast"})
 
 
