@@ -5,14 +5,16 @@ No memory and no clock, for regions enter the keys of windows. What comes later 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import regions
 from .errors import InvalidOption
 from .tiling import Region, Tile, by_rank, card, even_floor, faces, fit, people, region_of, size_of, tiled
 
+_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
 #: Beside something large so many people are shown: at 720p in two rows, each 70 px high.
 MAX_STRIP = 12
 
@@ -23,6 +25,7 @@ Place = Callable[[Sequence[Tile], int, int], tuple[Region, ...]]
 class Layout:
     place: Place
     by_speaker: bool = False  #: it looks at ranks: who speaks is found out, and a change of it is a slice border
+    background: str = ""  #: what is seen where nothing is shown, as `rrggbb`; the usual one where nobody said
 
 
 def grid(tiles: Sequence[Tile], width_px: int, height_px: int) -> tuple[Region, ...]:
@@ -121,14 +124,25 @@ LAYOUTS: dict[str, Layout] = {
     "audio-only": Layout(audio_only),
 }
 
-Asked = str | Mapping[str, Any]  #: a name, or regions of one's own as `regions.check` lets them pass
+Asked = str | Mapping[str, Any]  #: as `check_layout` lets it pass
 Arranged = Sequence[tuple[int, Asked]]  #: (recording time in µs, the layout from then on), in order, the first from 0
 
 
 def check_layout(asked: object, place: str = "layout") -> str | dict[str, Any]:
-    """A name, or regions. Raises `InvalidOption` naming the field."""
+    """A name, or an object of a name or regions with a background. Raises `InvalidOption` naming the field."""
     if isinstance(asked, dict):
-        return regions.check(asked, place)
+        rest = {field: value for field, value in asked.items() if field != "background"}
+        if rest.keys() == {"name"}:
+            if not isinstance(rest["name"], str):
+                raise InvalidOption(f"{place}.name must be the name of a layout.", field=f"{place}.name")
+            check_layout(rest["name"], f"{place}.name")
+        else:
+            regions.check(rest, place)
+        background = asked.get("background", "#000000")
+        if not isinstance(background, str) or not _COLOUR.match(background):
+            detail = f"{place}.background must be a colour as #203040; got {background!r:.60}."
+            raise InvalidOption(detail, field=f"{place}.background")
+        return dict(asked)
     if not isinstance(asked, str) or asked not in LAYOUTS:
         known = ", ".join(LAYOUTS)
         detail = f"{place} must be one of {known}, or an object with regions; got {asked!r:.60}."
@@ -140,4 +154,6 @@ def layout_of(asked: Asked) -> Layout:
     """The layout behind an option that was checked."""
     if isinstance(asked, str):
         return LAYOUTS[asked]
-    return Layout(regions.placing(asked), by_speaker=regions.by_speaker(asked))
+    own = "regions" in asked
+    base = Layout(regions.placing(asked), by_speaker=regions.by_speaker(asked)) if own else LAYOUTS[asked["name"]]
+    return replace(base, background=asked.get("background", "").removeprefix("#").lower())

@@ -51,6 +51,7 @@ class Slice:
     end: int
     tiles: tuple[Placed, ...]
     waiting: bool = False  #: nobody is there
+    background: str = ""  #: `rrggbb`, where it is not the usual one
 
 
 _Interval = tuple[int, int]
@@ -92,8 +93,8 @@ def cut_slices(
         case = (arranged, now, order)
         if case not in known:
             known[case] = _lay_out(timeline, scans, profile, layouts[arranged][1], now, order)
-        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now)
-        if found and (found[-1].tiles, found[-1].waiting) == (piece.tiles, piece.waiting):
+        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now, background=layouts[arranged][1].background)
+        if found and replace(found[-1], first=a, end=b) == piece:
             piece = replace(piece, first=found.pop().first)
         found.append(piece)
     return found

@@ -120,6 +120,8 @@ def plan_window(
         a, b = max(piece.first, first), min(piece.end, end)
         if a < b:
             shown: dict[str, Any] = {"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)}
+            if piece.background:
+                shown["background"] = piece.background
             # the layout may have no place for who is there: then nobody is waited for
             planned.append(shown if piece.tiles or piece.waiting else {**shown, "waiting": False})
     sound = [

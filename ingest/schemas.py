@@ -83,6 +83,8 @@ _OUTPUT_MEMBERS: Schema = {
 
 _SLICES = many(obj({"fromMs": whole(), "toMs": whole(), "layout": ref("Layout")}, **_CLOSED), maxItems=MOST_SLICES)
 
+_BACKGROUND = {"background": {"type": "string", "pattern": "^#[0-9A-Fa-f]{6}$"}}
+
 COMPONENTS: dict[str, Schema] = {
     "Problem": obj(
         {
@@ -101,9 +103,10 @@ COMPONENTS: dict[str, Schema] = {
     "Layout": {
         "anyOf": [
             one_of(*LAYOUTS),
-            obj({"regions": many(ref("Region"), minItems=1, maxItems=MOST_REGIONS)}, **_CLOSED),
+            obj({"regions": many(ref("Region"), minItems=1, maxItems=MOST_REGIONS)}, _BACKGROUND, **_CLOSED),
+            obj({"name": one_of(*LAYOUTS)}, _BACKGROUND, **_CLOSED),
         ],
-        "description": "A name, or rectangles in per cent of the canvas; later ones lie above.",
+        "description": "A name, or rectangles in per cent of the canvas; later ones lie above. Either with a colour.",
     },
     "Region": obj(
         {

@@ -10,11 +10,13 @@ from PIL import Image
 from . import cards
 
 
-def canvas_png(tiles: list[dict[str, Any]], width_px: int, height_px: int, *, waiting: bool = True) -> bytes:
-    """A picture of the whole canvas; `waiting`, nobody there is a card of its own."""
+def canvas_png(
+    tiles: list[dict[str, Any]], width_px: int, height_px: int, *, waiting: bool = True, background: str = ""
+) -> bytes:
+    """A picture of the whole canvas; `waiting`, nobody there is a card of its own. `background` is `rrggbb`."""
     if waiting and not tiles:
         return cards.waiting_png(width_px, height_px)
-    canvas = Image.new("RGB", (width_px, height_px), "#" + cards.BACKGROUND.removeprefix("0x"))
+    canvas = Image.new("RGB", (width_px, height_px), "#" + (background or cards.BACKGROUND.removeprefix("0x")))
     for tile in tiles:
         if "input" not in tile:
             card = Image.open(io.BytesIO(cards.card_png(tile["label"], tile["width"], tile["height"])))

@@ -39,7 +39,13 @@ def draw_stills(plan: Plan, folder: Path) -> None:
     """Put the canvas of every slice and the labels where `film` reads them."""
     width_px, height_px = plan["profile"]["width_px"], plan["profile"]["height_px"]
     for number, piece in enumerate(plan["slices"]):
-        still = canvas.canvas_png(piece["tiles"], width_px, height_px, waiting=piece.get("waiting", True))
+        still = canvas.canvas_png(
+            piece["tiles"],
+            width_px,
+            height_px,
+            waiting=piece.get("waiting", True),
+            background=piece.get("background", ""),
+        )
         (folder / f"canvas{number}.png").write_bytes(still)
         for place, tile in enumerate(piece["tiles"]):
             if canvas.covers(piece["tiles"], place):
@@ -83,7 +89,7 @@ def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
                 index = tile["input"]
                 source = sources[index][taken[index]]
                 taken[index] += 1
-                picture = _over(picture, _placed(source, tile, piece["pictures"], fps), tile["x"], tile["y"])
+                picture = _over(picture, _placed(source, tile, piece, fps), tile["x"], tile["y"])
                 path = _label_path(folder, plan, tile["label"], tile["width"], tile["height"])
                 label = ffmpeg.input(runner.named(path), f="image2", framerate=fps)
                 picture = _over(picture, label, tile["x"], f"{tile['y']}+{tile['height']}-h")
@@ -113,7 +119,7 @@ def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[A
     return [split[n] for n in range(uses)]
 
 
-def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
+def _placed(source: Any, tile: dict[str, Any], piece: dict[str, Any], fps: int) -> Any:
     """One slice's stretch of a track, from the picture that its first one shows, scaled to its region."""
     zero_us = tile["baseUs"] + 1_000_000 // fps // 2
     # the first picture is shown from the slice's beginning on, be it some milliseconds early
@@ -121,7 +127,7 @@ def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
     if gain_ppm := tile.get("gainPpm", 0):  # the track's clock does not run as ours does
         at = f"{at}*{1 + gain_ppm / 1e6:.6f}"
     moved = f"if(eq(N,0),min(0,{at}),{at})"
-    end_us = tile["baseUs"] + (pictures + 1) * 1_000_000 // fps
+    end_us = tile["baseUs"] + (piece["pictures"] + 1) * 1_000_000 // fps
     return (
         source.filter("trim", start_pts=tile["firstUs"], end_pts=end_us)
         .filter("setpts", moved)
@@ -140,7 +146,7 @@ def _placed(source: Any, tile: dict[str, Any], pictures: int, fps: int) -> Any:
             h=tile["height"],
             x="(ow-iw)/2",
             y="(oh-ih)/2",
-            color=cards.BACKGROUND,
+            color=f"0x{piece['background']}" if "background" in piece else cards.BACKGROUND,
             eval="frame",
         )
     )

@@ -93,6 +93,27 @@ def test_what_does_not_fit_is_named(layout: dict[str, Any], field: str) -> None:
     assert len(refused.value.detail) < 300
 
 
+@pytest.mark.parametrize("background", ["red", "#12345", "#12345g", 0, None, "#1234567", "#123456\n"])
+@pytest.mark.parametrize("base", [{"name": "pip"}, {"regions": [region("a", {"speaker": 1})]}])
+def test_a_background_is_a_colour(base: dict[str, Any], background: object) -> None:
+    coloured = {**base, "background": "#A0b0C0"}
+    assert check_layout(coloured) == coloured
+    assert layout_of(coloured).background == "a0b0c0"
+    assert layout_of(base).background == ""
+    assert layout_of(coloured).by_speaker
+    with pytest.raises(InvalidOption) as refused:
+        check_layout({**base, "background": background}, "slices[1].layout")
+    assert refused.value.extra["field"] == "slices[1].layout.background"
+
+
+@pytest.mark.parametrize(
+    "layout", [{"name": "nothing"}, {"name": 7}, {"name": "grid", "regions": []}, {"background": "#000000"}]
+)
+def test_an_object_has_a_name_or_regions(layout: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption):
+        check_layout(layout)
+
+
 def test_named_people_choose_first_then_speakers_then_sources() -> None:
     assert tracks(asked({"source": "camera"}, {"speaker": 1}, {"participantId": "bob"}), *CALL) == [
         "cem-camera", "ada-camera", "bob-camera",

@@ -87,3 +87,20 @@ def test_cards_and_pictures_lie_above_what_was_listed_before_them(data_dir: Path
     for who, area in {"p0": picture[200:280, 20:120], "p1": picture[y:bottom, x:right]}.items():
         colour, rgb = np.median(area.reshape(-1, 3), axis=0), np.array(capture.rgb_of(who))
         assert np.abs(colour / colour.max() - rgb / rgb.max()).max() < 0.3, (who, colour)
+
+
+def test_the_background_is_seen_where_nothing_is_shown_and_is_in_the_key(data_dir: Path, tmp_path: Path) -> None:
+    capture = generate_call(30, count=1, length_ms=1_000)
+    aside = {"regions": [{"name": "a", "x": 0, "y": 0, "width": 40, "height": 100, "source": {"participantId": "p0"}}]}
+    outputs = [{"name": "film", "container": "mp4", "width": 320, "height": 180}]
+    plain, _ = planned(data_dir / "plain", capture, layout=aside, outputs=outputs)
+    build, storage = planned(data_dir / "own", capture, layout={**aside, "background": "#2060A0"}, outputs=outputs)
+    assert [w.key for w in plain.windows] != [w.key for w in build.windows]
+    store_plans(storage, build)
+    stored = json.loads(storage.get(keys.window_plan(build.recording.recording_id, build.windows[0].key)))
+    settings = settings_for(data_dir / "own", "redis://never-asked")
+    film = render(storage, settings, stored["plan"], stored["objects"], tmp_path, [])
+    with av.open(film) as container:
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert np.abs(np.median(picture[:, 140:].reshape(-1, 3), axis=0) - (0x20, 0x60, 0xA0)).max() < 8
+    assert np.abs(np.median(picture[60:120, 10:110].reshape(-1, 3), axis=0) - (0x20, 0x60, 0xA0)).max() > 30

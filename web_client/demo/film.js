@@ -106,6 +106,9 @@ export class FilmPanel {
     } else if (!film) {
       this.#say("check", "The film is ready", "The host can watch it.", false);
     }
+    const poster = artifacts.find((a) => a.name === "thumbnails/poster.jpg" && a.url); // made behind the film
+    const player = this.#result.querySelector("video");
+    if (poster?.url && player && !player.poster) player.poster = this.#resolve(poster.url);
     if (recording.complete === false) this.#result.append(...(this.#result.querySelector(".warn") ? [] : [missing(recording)]));
     this.#tracks.hidden = false;
     this.#tracks.replaceChildren(make("h3", { textContent: "Single tracks" }), ...trackRows(recording, artifacts, this.#resolve));
