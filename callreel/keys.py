@@ -186,6 +186,11 @@ def head(recording_id: str, sha256: str) -> str:
     return f"recordings/{recording_id}/derived/heads/{sha256}"
 
 
+def logo(recording_id: str, sha256: str) -> str:
+    """A logo's picture, which came within a layout."""
+    return f"recordings/{recording_id}/derived/logos/{sha256}.png"
+
+
 def window_plan(recording_id: str, key: str) -> str:
     return f"recordings/{recording_id}/derived/plans/{key}.json"
 

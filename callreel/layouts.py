@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import regions
+from . import logos, regions
 from .errors import InvalidOption
+from .logos import Logo
 from .tiling import Region, Tile, by_rank, card, even_floor, faces, fit, people, region_of, size_of, tiled
 
+_BESIDE = ("background", "logo")  #: of a name or of regions
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}\Z")
 #: Beside something large so many people are shown: at 720p in two rows, each 70 px high.
 MAX_STRIP = 12
@@ -25,6 +27,7 @@ Place = Callable[[Sequence[Tile], int, int], tuple[Region, ...]]
 class Layout:
     place: Place
     by_speaker: bool = False  #: it looks at ranks: who speaks is found out, and a change of it is a slice border
+    logo: Logo | None = None
     background: str = ""  #: what is seen where nothing is shown, as `rrggbb`; the usual one where nobody said
 
 
@@ -129,15 +132,17 @@ Arranged = Sequence[tuple[int, Asked]]  #: (recording time in µs, the layout fr
 
 
 def check_layout(asked: object, place: str = "layout") -> str | dict[str, Any]:
-    """A name, or an object of a name or regions with a background. Raises `InvalidOption` naming the field."""
+    """A name, or an object of a name or regions with background and logo. Raises `InvalidOption` naming the field."""
     if isinstance(asked, dict):
-        rest = {field: value for field, value in asked.items() if field != "background"}
+        rest = {field: value for field, value in asked.items() if field not in _BESIDE}
         if rest.keys() == {"name"}:
             if not isinstance(rest["name"], str):
                 raise InvalidOption(f"{place}.name must be the name of a layout.", field=f"{place}.name")
             check_layout(rest["name"], f"{place}.name")
         else:
             regions.check(rest, place)
+        if "logo" in asked:
+            logos.check(asked["logo"], f"{place}.logo")
         background = asked.get("background", "#000000")
         if not isinstance(background, str) or not _COLOUR.match(background):
             detail = f"{place}.background must be a colour as #203040; got {background!r:.60}."
@@ -156,4 +161,5 @@ def layout_of(asked: Asked) -> Layout:
         return LAYOUTS[asked]
     own = "regions" in asked
     base = Layout(regions.placing(asked), by_speaker=regions.by_speaker(asked)) if own else LAYOUTS[asked["name"]]
-    return replace(base, background=asked.get("background", "").removeprefix("#").lower())
+    logo = logos.logo_of(asked["logo"]) if "logo" in asked else None
+    return replace(base, logo=logo, background=asked.get("background", "").removeprefix("#").lower())

@@ -10,6 +10,7 @@ from itertools import pairwise
 from .clock import picture_at
 from .layouts import Layout
 from .levels import STEP_US
+from .logos import Logo
 from .model import Participant, Source
 from .profiles import Profile
 from .scans import Scans
@@ -51,6 +52,7 @@ class Slice:
     end: int
     tiles: tuple[Placed, ...]
     waiting: bool = False  #: nobody is there
+    logo: Logo | None = None
     background: str = ""  #: `rrggbb`, where it is not the usual one
 
 
@@ -93,7 +95,8 @@ def cut_slices(
         case = (arranged, now, order)
         if case not in known:
             known[case] = _lay_out(timeline, scans, profile, layouts[arranged][1], now, order)
-        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now, background=layouts[arranged][1].background)
+        look = layouts[arranged][1]
+        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now, background=look.background, logo=look.logo)
         if found and replace(found[-1], first=a, end=b) == piece:
             piece = replace(piece, first=found.pop().first)
         found.append(piece)

@@ -120,6 +120,8 @@ def plan_window(
         a, b = max(piece.first, first), min(piece.end, end)
         if a < b:
             shown: dict[str, Any] = {"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)}
+            if piece.logo:
+                shown["logo"] = piece.logo.placed(profile.width_px, profile.height_px)
             if piece.background:
                 shown["background"] = piece.background
             # the layout may have no place for who is there: then nobody is waited for

@@ -9,6 +9,7 @@ from callreel.events import EVENT_TYPES
 from callreel.facts import OF_REQUEST
 from callreel.facts import TYPES as FACT_TYPES
 from callreel.layouts import LAYOUTS
+from callreel.logos import CORNERS, MOST_BYTES
 from callreel.model import KINDS, SOURCES, ArtifactStatus
 from callreel.outputs import CONTAINERS, FPS, LEAST_PX, MOST, MOST_PX
 from callreel.profiles import AUDIO_CODECS, NONE, PROFILES, VIDEO_CODECS
@@ -83,7 +84,14 @@ _OUTPUT_MEMBERS: Schema = {
 
 _SLICES = many(obj({"fromMs": whole(), "toMs": whole(), "layout": ref("Layout")}, **_CLOSED), maxItems=MOST_SLICES)
 
-_BACKGROUND = {"background": {"type": "string", "pattern": "^#[0-9A-Fa-f]{6}$"}}
+_BESIDE = {
+    "background": {"type": "string", "pattern": "^#[0-9A-Fa-f]{6}$"},
+    "logo": obj(
+        {"image": {"type": "string", "description": f"data:image/png;base64,… of at most {MOST_BYTES} bytes"}},
+        {"corner": one_of(*CORNERS), "width": {"type": "number", "minimum": 1, "maximum": 50}},
+        **_CLOSED,
+    ),
+}
 
 COMPONENTS: dict[str, Schema] = {
     "Problem": obj(
@@ -103,10 +111,10 @@ COMPONENTS: dict[str, Schema] = {
     "Layout": {
         "anyOf": [
             one_of(*LAYOUTS),
-            obj({"regions": many(ref("Region"), minItems=1, maxItems=MOST_REGIONS)}, _BACKGROUND, **_CLOSED),
-            obj({"name": one_of(*LAYOUTS)}, _BACKGROUND, **_CLOSED),
+            obj({"regions": many(ref("Region"), minItems=1, maxItems=MOST_REGIONS)}, _BESIDE, **_CLOSED),
+            obj({"name": one_of(*LAYOUTS)}, _BESIDE, **_CLOSED),
         ],
-        "description": "A name, or rectangles in per cent of the canvas; later ones lie above. Either with a colour.",
+        "description": "A name, or rectangles in per cent of the canvas; later ones lie above. A colour, a logo.",
     },
     "Region": obj(
         {

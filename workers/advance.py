@@ -12,7 +12,7 @@ from itertools import takewhile
 
 import structlog
 
-from callreel import journal, keys, outputs, repository, streams
+from callreel import journal, keys, logos, outputs, repository, streams
 from callreel.alone import copied
 from callreel.clock import US_PER_MS
 from callreel.consent import withheld
@@ -191,6 +191,8 @@ def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None
                 for item in (*window.plan["video"], *window.plan["audio"])
                 for digest in (item["head"], *item["chunks"])
             }
+            shown = [piece["logo"]["sha256"] for piece in window.plan["slices"] if "logo" in piece]
+            used |= {digest: objects[digest] for digest in shown}
             body = json.dumps({"plan": window.plan, "objects": used}).encode()
             storage.put_if_absent(keys.window_plan(recording.recording_id, window.key), body)
     return [window.key for window in missing]
@@ -235,6 +237,9 @@ def _objects(storage: Storage, build: Build) -> dict[str, str]:
             digest = run.head_sha256
             found[digest] = keys.head(recording_id, digest)
             storage.put_if_absent(found[digest], run.head)
+    for digest, picture in logos.pictures(build.recording):
+        found[digest] = keys.logo(recording_id, digest)
+        storage.put_if_absent(found[digest], picture)
     return found
 
 

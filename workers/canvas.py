@@ -26,6 +26,18 @@ def canvas_png(
     return file.getvalue()
 
 
+def logo_png(data: bytes, width_px: int, height_px: int) -> bytes:
+    """A logo in its size on the canvas. Raises `ValueError`, or worse: let it run apart."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            scaled = picture.convert("RGBA").resize((width_px, height_px), Image.Resampling.LANCZOS)
+    except OSError as error:  # what Pillow says of what is no picture; to `apart` it would be the storage's
+        raise ValueError(f"no PNG: {error}") from error
+    file = io.BytesIO()
+    scaled.save(file, "PNG")
+    return file.getvalue()
+
+
 def covers(tiles: list[dict[str, Any]], place: int) -> bool:
     """Is this tile a card that lies above a picture? Then the canvas below is not where it is seen."""
     card = tiles[place]

@@ -96,6 +96,9 @@ def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
             elif canvas.covers(piece["tiles"], place):
                 card = ffmpeg.input(runner.named(_card_path(folder, number, place)), f="image2", framerate=fps)
                 picture = _over(picture, card.filter("scale", **_COLOURS), tile["x"], tile["y"])
+        if "logo" in piece:  # above everything
+            logo = ffmpeg.input(runner.named(logo_path(folder, piece["logo"])), f="image2", framerate=fps)
+            picture = _over(picture, logo, piece["logo"]["x"], piece["logo"]["y"])
         # overlay goes on for as long as anything below or above it does; the canvas alone says how long that is
         pieces.append(picture.filter("trim", end_frame=piece["pictures"]).filter("setsar", "1"))
     film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
@@ -165,6 +168,11 @@ def _labels(plan: Plan) -> list[tuple[str, int, int]]:
             if "input" in tile
         }
     )
+
+
+def logo_path(folder: Path, logo: dict[str, Any]) -> Path:
+    """Where a plan's logo is read, in its size."""
+    return folder / f"logo-{logo['sha256']}-{logo['width']}x{logo['height']}.png"
 
 
 def _card_path(folder: Path, number: int, place: int) -> Path:

@@ -23,8 +23,8 @@ from callreel.settings import Settings
 from callreel.storage import Storage
 from callreel.windows import canonical, form_of
 
+from . import canvas, mux, picture, sound
 from . import ffmpeg as runner
-from . import mux, picture, sound
 from .apart import apart
 from .containers import reading
 from .folders import job_folder
@@ -169,7 +169,7 @@ def _pictures(
         except MediaUnreadable as error:
             unreadable[index] = error.detail
     left_out += [_named(plan["video"][index], "video", reason) for index, reason in unreadable.items()]
-    plan = _without(plan, set(unreadable))
+    plan = _with_logos(storage, _without(plan, set(unreadable)), objects, folder)
 
     def attempt(wanted: Plan) -> Path:
         return picture.render_pictures(
@@ -190,6 +190,22 @@ def _pictures(
             raise
         left_out += [_named(plan["video"][index], "video", error.detail[-300:]) for index in broken]
         return attempt(_without(plan, set(broken)))
+
+
+def _with_logos(storage: Storage, plan: Plan, objects: dict[str, str], folder: Path) -> Plan:
+    """Put the plan's logos where they are read; those that are no pictures after all are left out of the plan."""
+    changed = deepcopy(plan)
+    for piece in changed["slices"]:
+        if logo := piece.get("logo"):
+            path = picture.logo_path(folder, logo)
+            try:
+                if not path.exists():
+                    data = _checked(storage, objects, logo["sha256"])
+                    path.write_bytes(apart(partial(canvas.logo_png, data, logo["width"], logo["height"]), timeout_s=10))
+            except MediaUnreadable as error:
+                log.warning("window without its logo", k=plan["k"], reason=error.detail)
+                del piece["logo"]
+    return changed
 
 
 def _decodes(settings: Settings, plan: Plan, inputs: list[Path], index: int) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from callreel.errors import InvalidOption
 from callreel.layouts import check_layout, layout_of
+from callreel.logos import CORNERS, MOST_BYTES
 from callreel.model import Source
 from callreel.regions import MOST_REGIONS
 from callreel.tiling import Region, Tile
@@ -168,3 +172,53 @@ def test_rectangles_reach_the_canvas_and_never_beyond(canvas: tuple[int, int]) -
 def test_later_regions_lie_above() -> None:
     layout = {"regions": [region("below", {"speaker": 1}), region("above", {"participantId": "ada"})]}
     assert tracks(layout, *CALL) == ["bob-camera", "ada-camera"]
+
+
+def png(width_px: int = 8, height_px: int = 4, more: int = 0) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA", (width_px, height_px), (255, 0, 0, 128)).save(file, "PNG")
+    return file.getvalue() + bytes(more)
+
+
+def logo(data: bytes, **more: object) -> dict[str, Any]:
+    return {"image": "data:image/png;base64," + base64.b64encode(data).decode(), **more}
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ("x", ""),
+        ({}, ".image"),
+        (logo(b""), ".image"),
+        (logo(b"GIF89a" + bytes(40)), ".image"),
+        (logo(png(more=MOST_BYTES)), ".image"),
+        (logo(png(1025, 1)), ".image"),
+        ({"image": "https://example.org/logo.png"}, ".image"),
+        ({"image": "data:image/png;base64,not base64!"}, ".image"),
+        (logo(png(), corner="middle"), ".corner"),
+        (logo(png(), corner=[]), ".corner"),
+        (logo(png(), width=0.5), ".width"),
+        (logo(png(), width=51), ".width"),
+        (logo(png(), width=True), ".width"),
+        (logo(png(), opacity=1), ".opacity"),
+    ],
+)
+def test_a_logo_that_does_not_fit_is_named(asked: object, field: str) -> None:
+    with pytest.raises(InvalidOption) as refused:
+        check_layout({"name": "grid", "logo": asked})
+    assert refused.value.extra == {"field": f"layout.logo{field}"}
+    assert len(refused.value.detail) < 300
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("canvas", [(1280, 720), (720, 1280), (128, 3840), (3840, 128)])
+@pytest.mark.parametrize("size", [(8, 4), (1, 1024), (1024, 1)])
+def test_a_logo_lies_in_its_corner_and_inside(corner: str, canvas: tuple[int, int], size: tuple[int, int]) -> None:
+    asked = check_layout({"name": "grid", "logo": logo(png(*size), corner=corner, width=20)})
+    found = layout_of(asked).logo
+    assert found is not None
+    placed = found.placed(*canvas)
+    assert 0 <= placed["x"] <= placed["x"] + placed["width"] <= canvas[0]
+    assert 0 <= placed["y"] <= placed["y"] + placed["height"] <= canvas[1]
+    assert (placed["x"] < canvas[0] // 2) == corner.endswith("left") or placed["width"] * 3 > canvas[0]
+    assert (placed["y"] < canvas[1] // 3) == corner.startswith("top") or placed["height"] * 3 > canvas[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -104,3 +105,36 @@ def test_the_background_is_seen_where_nothing_is_shown_and_is_in_the_key(data_di
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
     assert np.abs(np.median(picture[:, 140:].reshape(-1, 3), axis=0) - (0x20, 0x60, 0xA0)).max() < 8
     assert np.abs(np.median(picture[60:120, 10:110].reshape(-1, 3), axis=0) - (0x20, 0x60, 0xA0)).max() > 30
+
+
+def test_a_logo_lies_above_everything_and_one_that_is_no_picture_is_left_out(data_dir: Path, tmp_path: Path) -> None:
+    """Half of it red, half of it clear; the broken one has a good header and nothing behind it."""
+    mark = Image.new("RGBA", (40, 20))
+    mark.paste((255, 0, 0, 255), (0, 0, 20, 20))
+    file = io.BytesIO()
+    mark.save(file, "PNG")
+    capture = generate_call(30, count=1, length_ms=1_000)
+    outputs = [{"name": "film", "container": "mp4", "width": 320, "height": 180}]
+    seen = []
+    for name, data in (("whole", file.getvalue()), ("broken", file.getvalue()[:40])):
+        image = "data:image/png;base64," + base64.b64encode(data).decode()
+        asked = {"name": "grid", "logo": {"image": image, "corner": "bottom-left", "width": 25}}
+        build, storage = planned(data_dir / name, capture, layout=asked, outputs=outputs)
+        store_plans(storage, build)
+        stored = json.loads(storage.get(keys.window_plan(build.recording.recording_id, build.windows[0].key)))
+        where = stored["plan"]["slices"][0]["logo"]
+        assert (where["x"], where["y"], where["width"], where["height"]) == (2, 138, 80, 40)
+        assert image not in json.dumps(stored)
+        folder = tmp_path / name
+        folder.mkdir()
+        film = render(
+            storage, settings_for(data_dir / name, "redis://never-asked"), stored["plan"], stored["objects"], folder, []
+        )
+        with av.open(film) as container:
+            seen.append(next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int))
+    with_logo, without = seen
+    red = np.median(with_logo[144:172, 8:36].reshape(-1, 3), axis=0)
+    assert red[0] > 200
+    assert red[1:].max() < 60
+    assert np.abs(with_logo[144:172, 48:76] - without[144:172, 48:76]).mean() < 12, "what is clear stays clear"
+    assert np.abs(with_logo[:, 120:] - without[:, 120:]).mean() < 6
