@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from callreel.layouts import layout_of
+from callreel import logos
+from callreel.layouts import check_layout, layout_of
 from callreel.tiling import Region, Tile
+from workers.canvas import logo_png
 from workers.cards import card_png, colour_of, label_png
 
 FOLDER = Path(__file__).parents[2] / "docs" / "layouts"
@@ -24,6 +27,18 @@ CUSTOM: dict[str, Any] = {
         {"name": "inset", "x": 55, "y": 72, "width": 20, "height": 20, "source": {"speaker": 2}},
     ]
 }
+
+
+def _mark() -> dict[str, Any]:
+    """A ring, half transparent, as a logo."""
+    large = Image.new("RGBA", (400, 400))
+    ImageDraw.Draw(large).ellipse((24, 24, 376, 376), outline=(255, 196, 64, 230), width=72)
+    file = io.BytesIO()
+    large.resize((100, 100), Image.Resampling.LANCZOS).save(file, "PNG")
+    image = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return {"image": image, "corner": "bottom-right", "width": 8}
+
+
 #: file → layout, whether a screen is shared, canvas
 PICTURES: dict[str, tuple[str | dict[str, Any], bool, tuple[int, int]]] = {
     "grid": ("grid", False, (640, 360)),
@@ -36,13 +51,15 @@ PICTURES: dict[str, tuple[str | dict[str, Any], bool, tuple[int, int]]] = {
     "screen-portrait": ("screen", True, (270, 480)),
     "audio-only": ("audio-only", False, (640, 360)),
     "custom": (CUSTOM, True, (640, 360)),
+    "grid-dressed": ({"name": "grid", "background": "#203850", "logo": _mark()}, False, (640, 360)),
 }
 
 
 def draw(name: str) -> Image.Image:
     asked, shared, canvas_px = PICTURES[name]
-    picture = Image.new("RGB", canvas_px, (16, 19, 25))
-    for region in layout_of(asked).place(_tiles(shared), *canvas_px):
+    layout = layout_of(check_layout(asked))
+    picture = Image.new("RGB", canvas_px, f"#{layout.background or '101319'}")
+    for region in layout.place(_tiles(shared), *canvas_px):
         size, at = (region.width_px, region.height_px), (region.x_px, region.y_px)
         if not region.track_id:
             picture.paste(Image.open(io.BytesIO(card_png(region.label, *size))), at)
@@ -50,6 +67,11 @@ def draw(name: str) -> Image.Image:
         picture.paste(_screen(size) if region.track_id == "screen" else _camera(region), at)
         label = Image.open(io.BytesIO(label_png(region.label, *size)))
         picture.paste(label, (at[0], at[1] + size[1] - label.height), label)
+    if layout.logo and not isinstance(asked, str):
+        where = layout.logo.placed(*canvas_px)
+        scaled = logo_png(logos.picture_of(asked["logo"]), where["width"], where["height"])
+        logo = Image.open(io.BytesIO(scaled))
+        picture.paste(logo, (where["x"], where["y"]), logo)
     return picture
 
 
