@@ -29,6 +29,7 @@ def erase(bench: Bench, recording_id: str) -> bool:
     if state.status is not Status.DELETING:
         return state.status is Status.DELETED
     bench.queue.cancel(recording_id)
+    bench.turns.set_pace(recording_id, None)
     failpoint("erase.cancelled")
     # in this order: what is still asked for before what is looked at, and both before the last look at what is there
     at_work = bench.queue.is_at_work(recording_id)

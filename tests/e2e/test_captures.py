@@ -7,12 +7,15 @@ is off; nothing but the distance to it is the composition's doing.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from callreel.model import PREVIEWS
 from tests.kit.capture import NAMES, Capture, load_named
 from tests.kit.container import FileFacts, facts_of
 from tests.kit.detect import Findings, examine
@@ -131,3 +134,24 @@ def test_nothing_is_missing(name: str, films: dict[str, Seen]) -> None:
     assert film.state["complete"] is True
     assert film.state["gaps"] == film.manifest["gaps"] == []
     assert {p["participantId"] for p in film.state["participants"]} == set(film.capture.participants)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thumbnails_and_waveforms_follow_the_film(name: str, stack: Stack, films: dict[str, Seen]) -> None:
+    url = f"{stack.url}/video-calls/captured-{name}/recording/{films[name].state['recordingId']}"
+    deadline = time.monotonic() + READY_S
+    while True:
+        state = httpx.get(url, headers=stack.headers("viewer")).json()["data"]
+        artifacts = {each["name"]: each for each in state["artifacts"] if each["kind"] in PREVIEWS}
+        if {each["status"] for each in artifacts.values()} == {"ready"}:
+            break
+        assert time.monotonic() < deadline, artifacts
+        time.sleep(0.2)
+    assert artifacts.keys() == {each["name"] for each in films[name].manifest["previews"]}
+    cues = httpx.get(stack.url + artifacts["thumbnails/sprite.vtt"]["url"])
+    images = {line.partition("#")[0] for line in cues.text.splitlines() if "#xywh=" in line}
+    assert [image.partition("?")[0] for image in images] == ["sprite-000.jpg"]
+    for image in images:  # as a player asks, which has no token
+        answer = httpx.get(f"{url}/files/thumbnails/{image}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+        assert answer.content[:2] == b"\xff\xd8"
