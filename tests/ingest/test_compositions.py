@@ -70,6 +70,7 @@ def test_a_film_is_asked_for_listed_and_taken_back(desk: Desk) -> None:
         "participants": ["alice"],
         "tracks": None,
         "slices": [],
+        "full": False,
         "leftOut": [],
     }
     assert (artifact_of["name"], artifact_of["status"], artifact_of["url"]) == ("short.mp4", "pending", None)
