@@ -31,12 +31,14 @@ function microphone(hz = 523) {
     gain.gain.setValueAtTime(0, context.currentTime + s + 0.3);
   }
   tone.start();
-  return { track: out.stream.getAudioTracks()[0], gain };
+  /** From now on always, and so loud. */
+  const loud = (value) => gain.gain.cancelScheduledValues(0).setValueAtTime(value, context.currentTime);
+  return { track: out.stream.getAudioTracks()[0], gain, loud: (value) => void loud(value) };
 }
 
 const log = [];
 const watch = (recorder) => {
-  const names = ["started", "stopped", "chunk", "acknowledged", "retry", "refused", "completed", "segment", "error", "degraded", "restored", "lost", "quality", "declined"];
+  const names = ["started", "stopped", "chunk", "acknowledged", "retry", "refused", "completed", "segment", "error", "degraded", "restored", "lost", "quality", "declined", "health"];
   for (const name of names) {
     recorder.on(name, (detail) => {
       const error = detail.error && { code: detail.error.code, message: detail.error.message };

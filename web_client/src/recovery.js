@@ -1,6 +1,6 @@
 /**
  * What earlier visits left behind, and who of the open windows cares for it. The one rule: a track is in the hands of
- * one window, that which holds its lock.
+ * one window, that which holds its lock; and what nobody records any more, of one recording, in those of one for all.
  */
 
 import { nameOf } from "./depot.js";
@@ -28,7 +28,11 @@ export class Recovery {
 
   /** Tells other windows, before the outbox shows it to them, that this track is in good hands. @param {Which} which @returns {Promise<boolean>} false: it is in others' */
   hold(which) {
-    const name = nameOf(which);
+    return this.#lock(nameOf(which));
+  }
+
+  /** @param {string} name @returns {Promise<boolean>} */
+  #lock(name) {
     if (this.#held.has(name)) return Promise.resolve(true);
     const locks = this.#locks;
     if (!locks) return Promise.resolve(true);
@@ -54,11 +58,13 @@ export class Recovery {
     return found;
   }
 
-  /** Takes what nobody cares for. @param {Whose} whose */
-  claim(whose) {
+  /** Takes what nobody cares for. @param {Whose} whose @param {TrackRow} [wanted] what goes on here is taken whoever cares for the rest */
+  claim(whose, wanted) {
     const claiming = this.#claiming.then(async () => {
       for (const row of await this.#depot.leftovers(whose)) {
-        if (this.#claims.has(nameOf(row)) || !(await this.hold(row))) continue;
+        if (this.#claims.has(nameOf(row))) continue;
+        if (!(await this.#lock(`${row.recordingId} ${row.owner}`)) && !(wanted && goesOnAs(row, wanted))) continue;
+        if (!(await this.hold(row))) continue;
         this.#claims.set(nameOf(row), { row, sent: this.#sent(row), goesOn: false, told: false });
       }
     });
@@ -81,10 +87,11 @@ export class Recovery {
   }
 
   /** A track of the same source in the same recording, left by this person's page before it was loaded again. @param {TrackRow} wanted @returns {Promise<Home | null>} */
-  async goOn({ recordingId, body }) {
+  async goOn(wanted) {
+    const { recordingId } = wanted;
     for (const claim of this.#claims.values()) {
       const { row } = claim;
-      if (claim.goesOn || row.recordingId !== recordingId || !sameSource(row.body, body)) continue;
+      if (claim.goesOn || !goesOnAs(row, wanted)) continue;
       claim.goesOn = true;
       const nextSeg = (await this.hold(row)) ? await this.#depot.adopt(row, true) : -1;
       if (nextSeg >= 0) return { which: { recordingId, trackId: row.trackId }, nextSeg };
@@ -118,5 +125,6 @@ export class Recovery {
   }
 }
 
-/** @param {import("./protocol.js").TrackBody} a @param {import("./protocol.js").TrackBody} b */
-const sameSource = (a, b) => a.source === b.source && a.kind === b.kind && (a.label ?? "") === (b.label ?? "") && a.participantId === b.participantId;
+/** The same source in the same recording. @param {TrackRow} row @param {TrackRow} wanted */
+const goesOnAs = ({ recordingId, body: a }, { recordingId: wanted, body: b }) =>
+  recordingId === wanted && a.source === b.source && a.kind === b.kind && (a.label ?? "") === (b.label ?? "") && a.participantId === b.participantId;

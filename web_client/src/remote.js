@@ -50,11 +50,6 @@ export class RemoteDepot extends Emitter {
     }
   }
 
-  /** Whether the work is done on the page. */
-  get onPage() {
-    return this.#depot !== null;
-  }
-
   /** @param {TrackRow} row @returns {Promise<void>} */
   open(row) {
     this.#rows.set(nameOf(row), row);

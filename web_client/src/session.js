@@ -344,7 +344,7 @@ export class CallRecorder extends Emitter {
       openedMs: Date.now(),
       facts: [],
     };
-    await this.#recovery.claim(this.#whose).catch(() => {});
+    await this.#recovery.claim(this.#whose, row).catch(() => {});
     const before = await this.#recovery.goOn(row).catch(() => null);
     if (before) return before;
     void this.#recovery.hold(row);
