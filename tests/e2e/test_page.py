@@ -14,7 +14,7 @@ from tests.kit import ears, eyes
 from tests.kit.browser import ADA, GRACE, Person, enter, launch, page_elsewhere, sees, until
 from tests.stack import Stack, running
 
-RECORDED_S = 15
+RECORDED_S = 10
 PAUSED_S = 2
 _FILM_WITHIN_S = 150  #: two browsers, two calls and the renderer on two cores; a machine of its own takes some seconds
 _MAY_MISS_S = 1.5  #: recorders begin when the event has come, and a browser under load takes its time
@@ -103,7 +103,7 @@ def test_page_and_server_may_live_on_different_origins(playwright: Playwright, c
     ):
         token = stack.token("host", "elsewhere", "host")
         link = f"{origin}/#call=elsewhere&token={token}&endpoint={quote(stack.url, safe='')}"
-        address = film_of_a_call(playwright, chromium, link, tmp_path, length_s=8)
+        address = film_of_a_call(playwright, chromium, link, tmp_path, length_s=6)
         assert address.startswith(stack.url)
 
 
@@ -126,8 +126,7 @@ def test_a_window_that_went_away_offline_sends_the_rest_when_it_is_opened_again(
         assert any(url.endswith(events) for url in sockets), "events come by a WebSocket"
         assert not any(url.endswith(events) for url in requests), "which takes no connection from the uploads"
         context.set_offline(True)
-        time.sleep(6)
-        assert "to send" in page.inner_text(".tile.mine")
+        until(lambda: "to send" in page.inner_text(".tile.mine"), 30, "that it says what waits")
         page.close(run_before_unload=False)
         context.set_offline(False)
         time.sleep(3)  # the browser lets go of a window's locks some time after it was closed

@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from callreel.folder import DataFolder
 from callreel.tokens import make_token
 from tests.kit import eyes
 from tests.kit.browser import ADA, FLAGS, until
-from tests.kit.lab import killable, lab, open_lab
+from tests.kit.lab import Fault, killables, lab, open_lab
 from tests.kit.lab_call import Call, hexed, logged, record
 from tests.stack import Stack, running
 
 _SLOW = os.environ.get("CALLREEL_SLOW") == "1"
-_KILLS = 50 if _SLOW else 2
+_KILLS = 50 if _SLOW else 5
 _TIMESLICE_MS = 2000
+_WARM = 12  #: Blobs of each source before anything is measured
+_MAY_MISS_MS = _TIMESLICE_MS + 1500
 
 
 @pytest.fixture(scope="module")
@@ -41,35 +43,52 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
 def test_a_killed_browser_loses_what_was_not_yet_delivered_and_nothing_else(
     playwright: Playwright, chromium: str, stack: Stack, tmp_path: Path
 ) -> None:
-    for n in range(_KILLS):
-        call = Call(stack, f"killed-{n}")
-        recording_id = call.start()
-        with lab(stack.url) as way:
-            way.fault = lambda method, path, chunk: 503 if path.endswith("/chunks") and method == "POST" else None
-            with killable(playwright, chromium, tmp_path) as chrome:
-                page = open_lab(chrome.context, way.url)
-                record(page, call)
-                until(lambda: len(logged(page, "chunk")) >= 4, 60, "chunks on disk")  # noqa: B023  # called at once
-                time.sleep((0.3 + n * 0.7) % 2)  # anywhere between two Blobs
-                # A Blob may be on its way to the disk while we ask: what we are told of is there for certain.
-                kept, killed_ms = logged(page, "chunk"), time.time() * 1000
-                chrome.kill()
+    """One profile all along: each browser sends what the one before had on disk, and is killed in the next call."""
+    worst_ms = 0.0
+    with lab(stack.url) as way, killables(playwright, chromium, tmp_path) as launch:
+        chrome = launch()
+        page = open_lab(chrome.context, way.url)
+        for n in range(_KILLS):
+            call = Call(stack, f"killed-{n}")
+            recording_id = call.start()
+            way.fault = refusing(call)
+            page.evaluate("lab.log.length = 0")
+            record(page, call)
+            sources = ("camera", "microphone")
+            until(lambda: all(kept_ms(page, source) for source in sources), 60, "both on disk")  # noqa: B023  # called at once
+            time.sleep((0.3 + n * 0.7) % 2)  # anywhere between two Blobs
+            # A Blob may be on its way to the disk while we ask: what we are told of is there for certain.
+            kept, lasts_ms = logged(page, "chunk"), {source: kept_ms(page, source) for source in sources}
+            killed_ms = time.time() * 1000
+            chrome.kill()
             assert not call.stored(recording_id)
             way.fault = lambda method, path, chunk: None
-            with killable(playwright, chromium, tmp_path) as chrome:
-                page = open_lab(chrome.context, way.url)
-                record(page, call, "{}", "microphone")
-                page.evaluate("recorder.recoverPending()")
-                page.evaluate("recorder.end({ drainTimeoutMs: 20000 })")
-        stored = call.stored(recording_id)
-        for chunk in kept:
-            assert stored[chunk["trackId"], chunk["seg"], chunk["seq"]] == hexed(chunk["digest"])
-        assert len({track for track, _, _ in stored}) == 2, "the microphone goes on as the same track"
-        for source in ("camera", "microphone"):
-            last = max(chunk["atMs"] for chunk in kept if chunk["trackId"].startswith(source))
-            print(f"{source}: {killed_ms - last:.0f} ms were not on disk when the browser was killed")
-            assert killed_ms - last <= _TIMESLICE_MS + 1500
-        call.say("stop")
+            chrome = launch()
+            page = open_lab(chrome.context, way.url)
+            record(page, call, "{}", "microphone")
+            page.evaluate("recorder.recoverPending()")
+            page.evaluate("recorder.end({ drainTimeoutMs: 20000 })")
+            page.evaluate("recorder.close()")
+            stored = call.stored(recording_id)
+            for chunk in kept:
+                assert stored[chunk["trackId"], chunk["seg"], chunk["seq"]] == hexed(chunk["digest"])
+            assert len({track for track, _, _ in stored}) == 2, "the microphone goes on as the same track"
+            for source, last_ms in lasts_ms.items():
+                print(f"{source}: {killed_ms - last_ms:.0f} ms were not on disk when the browser was killed")
+                worst_ms = max(worst_ms, killed_ms - last_ms)
+            call.say("stop")
+    print(f"{_KILLS} kills: at most {worst_ms:.0f} ms of media missing; must {_MAY_MISS_MS}, aim {_TIMESLICE_MS + 500}")
+    assert worst_ms <= _MAY_MISS_MS
+
+
+def refusing(call: Call) -> Callable[[str, str, str], Fault]:
+    """No chunk of this call gets through."""
+    return lambda method, path, chunk: 503 if path.endswith("/chunks") and f"/{call.name}/" in path else None
+
+
+def kept_ms(page: Page, source: str) -> float:
+    """When the last Blob of a source that is on disk was delivered; 0 where none is."""
+    return max((chunk["atMs"] for chunk in logged(page, "chunk") if chunk["trackId"].startswith(source)), default=0)
 
 
 def test_recording_goes_on_through_everything_that_a_network_does(browser: Browser, stack: Stack) -> None:
@@ -97,7 +116,7 @@ def test_recording_goes_on_through_everything_that_a_network_does(browser: Brows
         before = len(logged(page, "chunk"))
         until(lambda: len(logged(page, "chunk")) >= before + 4, 60, "recording without a server")
         way.fault = trouble
-        page.evaluate("dispatchEvent(new Event('online'))")
+        page.evaluate("setInterval(() => dispatchEvent(new Event('online')), 100)")  # nobody waits half a minute
         result = page.evaluate("recorder.end({ drainTimeoutMs: 60000 })")
         assert (result["drained"], result["pendingChunks"]) == (True, 0), result
         kept = logged(page, "chunk")
@@ -221,7 +240,7 @@ def test_hashing_and_sending_happen_in_a_worker_where_there_can_be_one(
     call.say("stop")
 
 
-@pytest.mark.parametrize("chunks", [60, pytest.param(1800, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("chunks", [40, pytest.param(1800, marks=pytest.mark.slow)])
 def test_an_hour_leaves_memory_flat_and_the_page_free(browser: Browser, stack: Stack, chunks: int) -> None:
     """Accelerated: two sources, forty Blobs a second each, as many as in an hour; to a real server."""
     call = Call(stack, f"hour-{chunks}")
@@ -249,12 +268,12 @@ def test_an_hour_leaves_memory_flat_and_the_page_free(browser: Browser, stack: S
 
         page.evaluate("camera.still()")
         until(lambda: page.evaluate("FastRecorder.all.length") == 2, 30, "both recorders")
-        delivered(20)
-        heap_mb, busy_ms = delivered(20)
+        delivered(_WARM)
+        heap_mb, busy_ms = delivered(_WARM)
         heap_then_mb, busy_then_ms = delivered(chunks)
         each_ms = (busy_then_ms - busy_ms) / (2 * chunks)
         grown_mb = heap_then_mb - heap_mb
-        assert len(call.stored(recording_id)) == 2 * (chunks + 40)
+        assert len(call.stored(recording_id)) == 2 * (chunks + 2 * _WARM)
         context.close()
     print(f"{2 * chunks} chunks: {grown_mb:+.1f} MB of heap, {each_ms:.2f} ms of the main thread each")
     httpx.delete(f"{call.url}/recording/{recording_id}", headers=call.headers).raise_for_status()

@@ -169,7 +169,6 @@ def open_lab(context: BrowserContext, url: str) -> Page:
 class Killable:
     """A Chromium that may be killed like a power cut would."""
 
-    profile: Path
     process: subprocess.Popen[bytes]
     context: BrowserContext
 
@@ -179,19 +178,26 @@ class Killable:
 
 
 @contextlib.contextmanager
-def killable(playwright: Playwright, chromium: str, profile: Path) -> Iterator[Killable]:
-    """Chromium on a profile that is kept."""
+def killables(playwright: Playwright, chromium: str, profile: Path) -> Iterator[Callable[[], Killable]]:
+    """Chromium on a profile that is kept, as often as one is asked for, one after the other."""
     told = profile / "DevToolsActivePort"
-    told.unlink(missing_ok=True)
     options = [f"--user-data-dir={profile}", "--headless=new", "--remote-debugging-port=0", "about:blank"]
-    process = subprocess.Popen(
-        [chromium, *FLAGS, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def launch() -> Killable:
+        told.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [chromium, *FLAGS, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        started.append(process)
         until(lambda: told.is_file() and told.read_text().count("\n") >= 1, 60, "Chromium")
         browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{told.read_text().split()[0]}")
-        yield Killable(profile, process, browser.contexts[0])
+        return Killable(process, browser.contexts[0])
+
+    try:
+        yield launch
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(20)
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
