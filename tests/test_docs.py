@@ -142,7 +142,13 @@ def test_the_page_of_settings_is_what_the_settings_are() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_settings_that_a_page_names_exist(page: Path) -> None:
     known = {f"CALLREEL_{name.upper()}" for name in settings.Settings.model_fields}
-    known |= {"CALLREEL_CAPTURES", "CALLREEL_CHROMIUM", "CALLREEL_SEED", "CALLREEL_SLOW"}  # the tests' own
+    known |= {
+        "CALLREEL_CAPTURES",
+        "CALLREEL_CHROMIUM",
+        "CALLREEL_FIREFOX",
+        "CALLREEL_SEED",
+        "CALLREEL_SLOW",
+    }  # the tests' own
     text = page.read_text()
     if page.name == "protocol.md":
         text = text.replace(section(PROTOCOL, "Not in this version"), "")

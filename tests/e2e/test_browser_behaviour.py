@@ -1,12 +1,13 @@
 """What the library believes of browsers, asked of this one: a browser that changes its ways is noticed here.
 
 Each test is an experiment that a decision of the library stands on; where it fails, that decision has to be looked at
-again, not the bound. E10 (what is stored outlives a kill) is held by `test_recorder.py`; E11 (a preflight for each new
-address) and E18 (tracks of the network) are not asked.
+again, not the bound. E10 (what is stored outlives a kill) is held by `test_recorder.py`.
 """
 
 from __future__ import annotations
 
+import http.server
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,45 @@ def test_e9_any_blob_may_be_of_any_size(page: Page) -> None:
     assert min(got["sizes"]) < 200
 
 
+def test_e11_every_new_address_costs_a_preflight(page: Page) -> None:
+    """Another origin, a token, a digest: so all chunks of a track go to one address, and say the rest in a header."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_OPTIONS(self) -> None:
+            asked.append(self.path)
+            self.do_PUT()
+
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(204)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.send_header("Access-Control-Allow-Methods", "PUT")
+            self.send_header("Access-Control-Allow-Headers", "Authorization, Content-Digest")
+            self.send_header("Access-Control-Max-Age", "7200")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        put = (
+            "const headers = { Authorization: 'Bearer t', 'Content-Digest': 'd' };"
+            "const put = (address) => fetch(address, { method: 'PUT', headers, body: 'x' });"
+        )
+        run(page, f"{put} for (let n = 0; n < 10; n++) await put('{url}/each/' + n);")
+        run(page, f"{put} for (let n = 0; n < 10; n++) await put('{url}/query?n=' + n);")
+        run(page, f"{put} for (let n = 0; n < 10; n++) await put('{url}/same');")
+        server.shutdown()
+    counts = [sum(path.startswith(name) for path in asked) for name in ("/each/", "/query", "/same")]
+    assert counts == [10, 10, 1]
+
+
 def test_e12_what_outlives_a_page_is_64_kib_in_all(page: Page) -> None:
     sent = (
         "const send = (n) => fetch('/time', { method: 'POST', keepalive: true, body: new Uint8Array(n) })"
@@ -188,6 +228,26 @@ def test_e15_a_disabled_track_is_silence_not_nothing(page: Page) -> None:
 def test_e16_what_is_written_is_not_always_what_was_asked_for(page: Page) -> None:
     got = run(page, "return record([lab.camera().track], 1500, { mimeType: 'video/webm;codecs=h264' });")
     assert not got["mimeType"].startswith("video/webm"), "trust what the recorder reports"
+
+
+def test_e18_sound_of_the_network_is_recorded_only_while_something_plays_it(page: Page) -> None:
+    got = run(
+        page,
+        "const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];"
+        "a.onicecandidate = ({ candidate }) => candidate && b.addIceCandidate(candidate);"
+        "b.onicecandidate = ({ candidate }) => candidate && a.addIceCandidate(candidate);"
+        "const came = new Promise((resolve) => (b.ontrack = ({ track }) => resolve(track)));"
+        "a.addTrack(lab.microphone().track);"
+        "await a.setLocalDescription(); await b.setRemoteDescription(a.localDescription);"
+        "await b.setLocalDescription(); await a.setRemoteDescription(b.localDescription);"
+        "const track = await came; await wait(1500);"
+        "const unseen = await record([track], 4000);"
+        "const player = Object.assign(new Audio(), { muted: true, srcObject: new MediaStream([track]) });"
+        "await player.play(); const seen = await record([track], 4000); a.close(); b.close();"
+        "return { unseen: unseen.sizes, seen: seen.sizes };",
+    )
+    assert sum(got["seen"]) > 1000, "a recording of others needs an element that plays them"
+    assert sum(got["unseen"]) == 0, "we record what is before the camera, so it does not concern us"
 
 
 def test_e17_an_early_refusal_of_a_large_body_can_be_read(page: Page, stack: Stack) -> None:

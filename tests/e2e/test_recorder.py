@@ -40,6 +40,7 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.mark.timeout(3600 if _SLOW else 300)
 def test_a_killed_browser_loses_what_was_not_yet_delivered_and_nothing_else(
     playwright: Playwright, chromium: str, stack: Stack, tmp_path: Path
 ) -> None:

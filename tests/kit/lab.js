@@ -36,6 +36,46 @@ function microphone(hz = 523) {
   return { track: out.stream.getAudioTracks()[0], gain, loud: (value) => void loud(value) };
 }
 
+/** The machine's clock, whatever a test made of the page's. */
+const trueNow = window.trueNow ?? (() => performance.timeOrigin + performance.now());
+/** Calls back at every whole second of the true clock, a little ahead: `atMs` is that second. */
+function beats(call, aheadMs) {
+  const next = () => {
+    const atMs = Math.floor((trueNow() + aheadMs) / 1000 + 1) * 1000;
+    setTimeout(() => (call(atMs), next()), atMs - aheadMs - trueNow());
+  };
+  next();
+}
+
+/** A camera that is white for 100 ms from every whole second on. */
+function flashing(rgb, width = 160, height = 90, fps = 30) {
+  const source = camera(rgb, width, height, fps);
+  const pen = source.canvas.getContext("2d");
+  source.still();
+  let n = 0;
+  const draw = () => {
+    const white = trueNow() % 1000 < 100;
+    pen.fillStyle = white ? "#fff" : `rgb(${rgb.join()})`;
+    pen.fillRect(0, 0, width, height);
+    pen.fillStyle = "#888";
+    pen.fillRect((n++ * 4) % width, height - 6, 3, 3);
+  };
+  setInterval(draw, 1000 / fps);
+  beats(draw, 0);
+  return source;
+}
+
+/** A beep of 100 ms at every whole second. */
+function beeping(hz) {
+  const source = microphone(hz);
+  source.loud(0);
+  beats((atMs) => {
+    const at = context.currentTime + (atMs - trueNow()) / 1000;
+    source.gain.gain.setValueAtTime(0.5, at).setValueAtTime(0, at + 0.1);
+  }, 300);
+  return source;
+}
+
 const log = [];
 const watch = (recorder) => {
   const names = ["started", "stopped", "chunk", "acknowledged", "retry", "refused", "completed", "segment", "error", "degraded", "restored", "lost", "quality", "declined", "health"];
@@ -48,5 +88,6 @@ const watch = (recorder) => {
   return recorder;
 };
 
-Object.assign(window, { lab: { ...callreel, camera, microphone, watch, log, named: (name) => log.filter((entry) => entry.name === name) } });
+Object.assign(window, { lab: { ...callreel, camera, microphone, flashing, beeping, watch, log, named: (name) => log.filter((entry) => entry.name === name) } });
 document.title = "ready";
+if (location.hash.startsWith("#http")) await import(location.hash.slice(1)); // who cannot be driven drives itself

@@ -23,8 +23,9 @@ class Call:
         self.headers = stack.headers("host", name, "host")
         self.token = stack.token("participant", name, "ada", "Ada")
 
-    def start(self) -> str:
-        return str(httpx.post(f"{self.url}/recording/start", headers=self.headers).json()["data"]["recordingId"])
+    def start(self, **options: Any) -> str:
+        answer = httpx.post(f"{self.url}/recording/start", json=options, headers=self.headers)
+        return str(answer.json()["data"]["recordingId"])
 
     def say(self, what: str) -> None:
         httpx.post(f"{self.url}/recording/{what}", headers=self.headers).raise_for_status()
@@ -35,6 +36,10 @@ class Call:
 
     def finished(self, recording_id: str) -> dict[str, Any]:
         self.say("stop")
+        return self.awaited(recording_id)
+
+    def awaited(self, recording_id: str) -> dict[str, Any]:
+        """The recording once its film is made, or cannot be."""
         until(lambda: self.recording(recording_id)["status"] in ("completed", "failed"), 120, "the film")
         return self.recording(recording_id)
 

@@ -163,7 +163,9 @@ export class SegmentRecorder {
 
   #watch() {
     const nowMs = this.#now();
-    if (this.#recorder.state !== "recording" || this.#track.muted || this.#track.readyState === "ended") {
+    // Chromium records silence and black of a track that its page switched off, Firefox nothing at all.
+    const off = this.#track.muted || this.#track.enabled === false;
+    if (this.#recorder.state !== "recording" || off || this.#track.readyState === "ended") {
       this.#aliveMs = nowMs; // nothing is owed now
       this.#askedMs = 0;
       return;
