@@ -124,7 +124,8 @@ export class SegmentRecorder {
         resolve({ error: this.#error });
       };
     });
-    this.#recorder.addEventListener("stop", this.#settle);
+    // Not at once: Firefox may deliver the last Blob right behind `stop`.
+    this.#recorder.addEventListener("stop", () => setTimeout(this.#settle, 0));
     this.#recorder.addEventListener("dataavailable", (event) => this.#take(event.data));
     this.#recorder.addEventListener("error", (event) => (this.#error = /** @type {any} */ (event).error ?? event));
   }

@@ -12,8 +12,9 @@ const load = (browser) => JSON.parse(readFileSync(new URL(`./traces/${browser}.j
 /**
  * One run: what the library made of it.
  * @param {{ mimeType: string, events: [string, number, number?][] }} trace @param {{ enabled?: boolean, mayBeStill?: boolean }} [about]
+ * @param {() => void} [onSettled] called where the run was over before its last Blob came
  */
-async function replay(trace, { enabled = true, mayBeStill = false } = {}) {
+async function replay(trace, { enabled = true, mayBeStill = false } = {}, onSettled = () => {}) {
   mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
   let ms = 0;
   const asked = /** @type {number[]} */ ([]);
@@ -37,11 +38,16 @@ async function replay(trace, { enabled = true, mayBeStill = false } = {}) {
   const options = { timesliceMs: 1_000, MediaRecorder: /** @type {any} */ (Recorder), now: () => ms };
   const run = { mayBeStill, onBlob: (/** @type {any} */ blob) => blobs.push(blob), onTrouble: (/** @type {any} */ error) => troubles.push(error.code) };
   const segment = SegmentRecorder.begin(track, options, run);
+  let over = false;
+  void segment.stopped.then(() => (over = true));
   for (const [name, atMs, size] of trace.events) {
     for (; ms < atMs; ms++) mock.timers.tick(1);
+    await null;
+    if (over) onSettled();
     if (name === "stop" && recorder) recorder.state = "inactive";
     recorder?.dispatchEvent(Object.assign(new Event(name), size === undefined ? {} : { data: { size, type: trace.mimeType } }));
   }
+  mock.timers.tick(1);
   const { error } = await segment.stopped;
   mock.timers.reset();
   return { blobs, troubles, asked, error };
@@ -60,6 +66,15 @@ test("Firefox records in what it can, every Blob with something in it once, in o
     assert.equal(error, null);
     assert.ok(blobs.every(({ mimeType }) => mimeType === runs[name].mimeType));
   }
+});
+
+test("Firefox may deliver the last Blob behind `stop`, and that counts", async () => {
+  const { late } = load("firefox").runs;
+  assert.deepEqual(late.events.at(-1).slice(0, 1), ["dataavailable"]);
+  let settled = 0;
+  const { blobs } = await replay(late, {}, () => settled++);
+  assert.equal(blobs.length, 3);
+  assert.equal(settled, 0, "who waits for the end has all of it then");
 });
 
 test("a track that its page switched off gives nothing in Firefox, and nobody takes its recorder for dead", async () => {
