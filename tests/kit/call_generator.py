@@ -52,6 +52,9 @@ class Person:
     rate_hz: int = RATE_HZ
     channels: int = 1
     hum: bool = False
+    picture_ppm: float = 0.0  #: how much faster than true time the recorder of each stamps them
+    sound_ppm: float = 0.0
+    dense: tuple[tuple[int, int], ...] = ()  #: as in `Take`
 
 
 def plan_call(seed: int, count: int | None = None, length_ms: int | None = None) -> tuple[int, int, list[Person]]:
@@ -98,15 +101,16 @@ def generate_call(
     count: int | None = None,
     length_ms: int | None = None,
     change: Callable[[Person], Person] = lambda person: person,
+    floor: bool = True,
 ) -> Capture:
-    """The call of a seed, recorded and chunked, with its floor measured on what was recorded.
+    """The call of a seed, recorded and chunked, with its floor measured on what was recorded, unless that is of no use.
 
     `change` makes other people of those that the seed planned.
     """
     epoch_ms, length_ms, people = plan_call(seed, count, length_ms)
     runs = [run for person in people for run in _runs(random.Random(f"{seed} {person.name}"), change(person), epoch_ms)]
     bare = Capture(name=f"generated-{seed}", true_epoch_ms=epoch_ms, length_ms=length_ms, runs=tuple(runs), floor_ms={})
-    return replace(bare, floor_ms=measure_floor(bare))
+    return replace(bare, floor_ms=measure_floor(bare)) if floor else bare
 
 
 def _runs(dice: random.Random, person: Person, epoch_ms: int) -> list[Run]:
@@ -130,6 +134,8 @@ def _runs(dice: random.Random, person: Person, epoch_ms: int) -> list[Run]:
                     rate_hz=person.rate_hz,
                     channels=person.channels,
                     hum=person.hum,
+                    ppm=person.picture_ppm if has_video else person.sound_ppm,
+                    dense=person.dense,
                 ),
             )
             client_ms = epoch_ms + start + person.skew_ms

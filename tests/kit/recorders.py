@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import PictureType
 
 from . import timecode
 from .forms import ENCODERS, MP4_OF_SOUND, MUXERS, WEBM_OF_PICTURES, Encoder, Recorder
@@ -22,6 +23,8 @@ from .forms import ENCODERS, MP4_OF_SOUND, MUXERS, WEBM_OF_PICTURES, Encoder, Re
 RATE_HZ = 48_000
 _SAMPLES = {"opus": 960, "mp4a.40.2": 1024}  #: of a packet
 _BEEP_MS = 100
+_AT_ONCE = 500  #: packets
+_KEY_MS = 2000
 #: Amplitude of the tone between beeps; below what ears take for one.
 HUM = 0.03
 _MS = Fraction(1, 1000)
@@ -47,7 +50,8 @@ class _Tape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
-    """What is before a recorder, and when it was started. All ms but `later_ms` are from the call's start."""
+    """What is before a recorder, and when it was started. All ms but those of `later` are from the call's start, as the
+    recorder's own clock counts them, which runs `ppm` faster than the true one."""
 
     size: tuple[int, int] | None  #: no pictures where there is none
     rgb: tuple[int, int, int]
@@ -61,13 +65,19 @@ class Take:
     rate_hz: int = RATE_HZ
     channels: int = 1
     hum: bool = False  #: the tone never ends, faintly: so that silence can be heard
+    ppm: float = 0.0
+    dense: tuple[tuple[int, int], ...] = ()  #: outside of these, where there are any, one picture a second
+
+    def true_ms(self, media_ms: float) -> float:
+        """The instant of a media time, ms from the call's start."""
+        return self.start_ms + media_ms / (1 + self.ppm * 1e-6)
 
 
 def record(dice: random.Random, recorder: Recorder, take: Take) -> Recorded:
     """One run of a recorder."""
     tape = _Tape()
     length_ms = take.length_ms
-    stamps = picture_stamps(dice, take.fps, length_ms) if take.size else []
+    stamps = _stamps(dice, take) if take.size else []
     marks: list[tuple[float, int]] = [(0.0, 0)]  #: media time → bytes written by then
     container = recorder.container_of(pictures=take.size is not None)
     name, options = MUXERS[container]
@@ -97,9 +107,20 @@ def record(dice: random.Random, recorder: Recorder, take: Take) -> Recorded:
         blobs = _cut_anywhere(dice, bytes(tape.data), marks, take.timeslice_ms, length_ms)
     return Recorded(
         mime_type=f"{kind}/{container};codecs={codecs}",
-        blobs=tuple(blobs),
-        drawn_ms=tuple(take.start_ms + at for at in stamps),
+        blobs=tuple((take.true_ms(at_ms) - take.start_ms, data) for at_ms, data in blobs),
+        drawn_ms=tuple(round(take.true_ms(at)) for at in stamps),
     )
+
+
+def _stamps(dice: random.Random, take: Take) -> list[int]:
+    found = picture_stamps(dice, take.fps, take.length_ms)
+    if not take.dense:
+        return found
+    kept = [found[0]]
+    for at in found[1:]:
+        if at - kept[-1] >= 1000 or any(a <= take.start_ms + at < b for a, b in take.dense):
+            kept.append(at)
+    return kept
 
 
 def picture_stamps(dice: random.Random, fps: float, length_ms: int) -> list[int]:
@@ -127,18 +148,20 @@ def _pictures(
     stream.time_base = stream.codec_context.time_base = _MS
     packets: list[av.Packet[Any]] = []
     context = _another(how, take.size) if how.tag else stream.codec_context
-    size = take.size
+    size, keyed = take.size, -1
     for at in stamps:
         here = [later for since, later in take.later if since <= at]
         if here and here[-1] != size:  # as browsers do it: a new encoder, its parameters in the stream
             packets += _of(stream, context.encode(None))
             size = here[-1]
             context = _another(how, size)
-        flash = 0 <= (take.start_ms + at - take.beat_ms) % 1000 < _BEEP_MS
+        flash = 0 <= (take.true_ms(at) - take.beat_ms) % 1000 < _BEEP_MS
         picture = np.full((size[1], size[0], 3), (255, 255, 255) if flash else take.rgb, np.uint8)
-        timecode.draw(picture, take.start_ms + at)
+        timecode.draw(picture, round(take.true_ms(at)) % timecode.WRAP_MS)
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = at, _MS
+        if take.dense and at // _KEY_MS > keyed:  # a hundred pictures last too long where there are few of them
+            frame.pict_type, keyed = PictureType.I, at // _KEY_MS
         packets += _of(stream, context.encode(frame))
     return packets + _of(stream, context.encode(None))
 
@@ -170,12 +193,11 @@ def _sound(
     stream = file.add_stream(how.name, rate=take.rate_hz, options=how.options)
     assert isinstance(stream, av.AudioStream)
     stream.layout = layout
-    samples = np.tile(_beeps(dice, take), (take.channels, 1))
     size = _SAMPLES[recorder.sound_codec]
     form = "flt" if recorder.sound_codec == "opus" else "fltp"
     packets: list[av.Packet[Any]] = []
-    for begin in range(0, samples.shape[1] - size + 1, size):
-        block = samples[:, begin : begin + size]
+    for begin, samples in _beeps(dice, take, size):
+        block = np.tile(samples, (take.channels, 1))
         block = block.T.reshape(1, -1) if form == "flt" else block
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format=form, layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = take.rate_hz, begin, Fraction(1, take.rate_hz)
@@ -189,19 +211,21 @@ def _sound(
     return packets
 
 
-def _beeps(dice: random.Random, take: Take) -> npt.NDArray[np.float32]:
-    """Faint noise, for a microphone is never silent, and a beep at each beat."""
+def _beeps(dice: random.Random, take: Take, size: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Faint noise, for a microphone is never silent, and a beep at each beat: (first sample, so many samples), for an
+    hour at once would be gigabytes."""
     assert take.tone_hz
-    per_ms = take.rate_hz / 1000
+    noise = np.random.default_rng(dice.randrange(2**32))
     count = take.length_ms * take.rate_hz // 1000
-    noise = np.random.default_rng(dice.randrange(2**32)).standard_normal(count)
-    samples = noise.astype(np.float32) * np.float32(2e-4)
-    at_ms = np.arange(count) / per_ms + take.start_ms - take.beat_ms
-    tone = np.sin(2 * np.pi * take.tone_hz * at_ms / 1000)
-    samples += np.where(at_ms % 1000 < _BEEP_MS, 0.25, HUM if take.hum else 0).astype(np.float32) * tone.astype(
-        np.float32
-    )
-    return samples
+    for first in range(0, count - size + 1, size * _AT_ONCE):
+        samples = noise.standard_normal(min(size * _AT_ONCE, count - first)).astype(np.float32) * np.float32(2e-4)
+        media_ms = np.arange(first, first + len(samples)) / (take.rate_hz / 1000)
+        at_ms = media_ms / (1 + take.ppm * 1e-6) + take.start_ms - take.beat_ms
+        tone = np.sin(2 * np.pi * take.tone_hz * at_ms / 1000)
+        loud = np.where(at_ms % 1000 < _BEEP_MS, 0.25, HUM if take.hum else 0)
+        samples += loud.astype(np.float32) * tone.astype(np.float32)
+        for at in range(0, len(samples) - size + 1, size):
+            yield first + at, samples[at : at + size]
 
 
 def _cut_anywhere(

@@ -13,6 +13,7 @@ Picture = npt.NDArray[np.uint8]
 
 ROWS, COLUMNS = 4, 5
 _BITS = 16
+WRAP_MS = 1 << _BITS  #: a clock begins again then
 #: the blocks lie in this part of the picture: left, top, right, bottom. Below it is room for a name.
 AREA = (0.15, 0.14, 0.85, 0.68)
 _EDGE = 0.03  #: black border around them, so that a white flash does not melt with white blocks
