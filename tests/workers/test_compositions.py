@@ -209,6 +209,7 @@ def test_a_cut_is_the_same_film_from_another_picture_on(recorded: Recorded, seen
     assert abs(recorded.artifact(f"cut.{container}").duration_ms - (end - first) * 1000 / FPS) < 2
 
 
+@pytest.mark.slow
 def test_a_cut_of_sound_alone_begins_with_its_first_sample(recorded: Recorded) -> None:
     for container in ("ogg", "m4a", "wav"):
         recorded.ask(container, fromMs=8_300, toMs=15_000, participants=["p1"], output={"container": container})
@@ -223,6 +224,22 @@ def test_a_cut_of_sound_alone_begins_with_its_first_sample(recorded: Recorded) -
         assert max(map(abs, off)) < 34, "a frame at most, of PCM a thirtieth of a second"
         assert statistics.pstdev(off) < 2
         assert beeps_ms(path, recorded.capture, "p0") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("container", "fps"), [("mp4", 60), ("mp4", 50), ("webm", 60), ("webm", 24)])
+def test_a_cut_right_beside_a_border_is_a_film_too(recorded: Recorded, container: str, fps: int) -> None:
+    """Windows of one picture have no whole frame of sound."""
+    for name, (from_ms, to_ms) in {"begins": (7_985, 8_400), "ends": (7_600, 8_015), "both": (7_985, 16_015)}.items():
+        output = {"container": container, "fps": fps, "width": 128, "height": 128}
+        recorded.ask(name, fromMs=from_ms, toMs=to_ms, output=output)
+        recorded.make()
+        path = recorded.path(f"{name}.{container}")
+        begins = starts(path)
+        assert abs(begins["video"]) < 0.6
+        assert begins["audio"] < 22
+        with av.open(str(path)) as file:
+            assert abs(sum(1 for _ in file.decode(video=0)) - (to_ms - from_ms) * fps / 1000) <= 1
 
 
 def test_a_film_of_one_person_with_slices_of_its_own(recorded: Recorded) -> None:

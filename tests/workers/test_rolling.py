@@ -134,7 +134,7 @@ def test_nothing_behind_a_window_decides_who_is_large_in_it(data_dir: Path, redi
 
 
 def test_a_layout_that_changes_makes_no_window_in_vain(data_dir: Path, redis_url: str) -> None:
-    capture = generate_call(seed=11, count=2, length_ms=22_000)
+    capture = generate_call(seed=11, count=2, length_ms=19_000)
     changes = [(8_000, 8_000, "audio-only"), (12_340, 12_340, "single-speaker"), (13_000, 13_000, "grid")]
     rolled = roll(data_dir, redis_url, capture, late=tuple, layouts=changes)
     assert set(rolled.early) <= set(rolled.final)
@@ -146,7 +146,7 @@ def test_a_layout_that_changes_makes_no_window_in_vain(data_dir: Path, redis_url
 
 def test_a_layout_that_is_heard_of_late_costs_the_window_it_lies_in(data_dir: Path, redis_url: str) -> None:
     """Its instant was taken on a machine whose clock is behind, or by a process that hung before it could write it."""
-    capture = generate_call(seed=11, count=2, length_ms=22_000)
+    capture = generate_call(seed=11, count=2, length_ms=19_000)
     rolled = roll(data_dir, redis_url, capture, late=tuple, layouts=[(10_500, 7_500, "audio-only")])
     (wasted,) = set(rolled.early) - set(rolled.final)
     assert next(iter(rolled.early)) == wasted, "the first window had been made"
