@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .model import Chunk, Recording
 
 US_PER_MS = 1000
@@ -103,3 +106,8 @@ def picture_us(number: int, fps: int) -> int:
 def samples(time_us: int, rate_hz: int) -> int:
     """The nearest sample to an instant."""
     return (time_us * rate_hz + US_PER_S // 2) // US_PER_S
+
+
+def all_samples(times_us: NDArray[np.int64], rate_hz: int) -> NDArray[np.int64]:
+    """The same for many instants at once."""
+    return (times_us * rate_hz + US_PER_S // 2) // US_PER_S

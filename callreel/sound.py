@@ -21,6 +21,7 @@ REACH_US = 500_000
 #: against 20 ms, where two microphones begin to be heard apart.
 _STEP_US = 12_000
 _AGREE = 3
+_BEFORE = 8  #: they are held against the mean of so many before them
 #: A level moves by at most 1 ms in a second, if that is enough: a change of pitch of 0.1 %, below what can be heard.
 _SLEW_PPM = 1_000
 
@@ -72,12 +73,21 @@ def _split(leads: Ints) -> list[tuple[int, int]]:
 
 def _pieces(leads: Ints) -> list[tuple[int, int]]:
     """Packets [a, b) between steps of the stamps that stay."""
-    found, a = [], 0
-    for i in range(1, len(leads) - _AGREE + 1):
-        ahead = leads[i : i + _AGREE] - _mean(leads[max(a, i - 8) : i])
-        if bool(np.all(ahead > _STEP_US)) or bool(np.all(ahead < -_STEP_US)):
-            found.append((a, i))
-            a = i
+    found, a = list[tuple[int, int]](), 0
+    if len(leads) > _AGREE:
+        # all packets at once, for of an hour there are some hundred thousand
+        sums = np.concatenate(([0], np.cumsum(leads)))
+        ahead = np.lib.stride_tricks.sliding_window_view(leads, _AGREE)
+        least, most = ahead.min(axis=1), ahead.max(axis=1)
+        while True:
+            i = np.arange(a + 1, len(ahead))
+            since = np.maximum(a, i - _BEFORE)
+            means = (sums[i] - sums[since]) // (i - since)  # floored, as `_mean` is
+            steps = np.flatnonzero((least[i] - means > _STEP_US) | (most[i] - means < -_STEP_US))
+            if not len(steps):
+                break
+            found.append((a, int(i[steps[0]])))
+            a = found[-1][1]
     found.append((a, len(leads)))
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .clock import US_PER_S, picture_at, picture_us, pictures, samples
+from .clock import US_PER_S, all_samples, picture_at, picture_us, pictures, samples
 from .layouts import Arranged, layout_of
 from .loudness import Gains, plan_gains, ramp
 from .profiles import NONE, Profile
@@ -221,10 +221,7 @@ def _sound(
         **_reading(clip, run, from_byte, to_byte),
         "warmUs": int(packets.pts_us[warm]),
         # when each packet is stamped, in the media's own time, and where its first sample goes, in the film's samples
-        "packets": [
-            [int(pts), samples(int(place), rate_hz)]
-            for pts, place in zip(packets.pts_us[first:end], places, strict=True)
-        ],
+        "packets": np.stack([packets.pts_us[first:end], all_samples(places, rate_hz)], axis=1).tolist(),
         # 0.01 dB at samples of the film, straight between them
         "gain": [
             [samples(at_us, rate_hz), gain] for at_us, gain in ramp(gains[clip.place], k, from_us, to_us, LEAD_IN_US)
