@@ -107,7 +107,10 @@ def check(state: Recording, asked: dict[str, Any], encoders: Collection[str] = (
 
 def _said(composition: Composition) -> dict[str, Any]:
     """What was asked for, as a fact has it; nothing of what became of it."""
-    return {name: value for name, value in asdict(composition).items() if name not in ("asked_ms", "build", "left_out")}
+    return {name: value for name, value in asdict(composition).items() if name not in _BECAME}
+
+
+_BECAME = ("asked_ms", "build", "made_of", "left_out")
 
 
 def _refuse_clash(state: Recording, name: str) -> None:

@@ -224,7 +224,7 @@ def _made(composition: Composition, made: dict[str, Any]) -> Composition:
     if composition.name not in made:
         return composition
     told = made[composition.name]
-    return replace(composition, build=told["build"], left_out=tuple(told["leftOut"]))
+    return replace(composition, build=told["build"], made_of=told.get("madeOf", ""), left_out=tuple(told["leftOut"]))
 
 
 def _composition_added(state: Recording, fact: Fact) -> Recording:

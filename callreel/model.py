@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal
 
 from .states import Status
@@ -151,6 +152,7 @@ class Composition:
     full: bool = False  #: what had been encoded in haste is encoded again
     asked_ms: int = 0
     build: str = ""  #: digest of the windows behind its file, or of those that could not be made; "" before the first
+    made_of: str = ""  #: `Recording.inputs` then: while these are the same, so are the windows
     left_out: tuple[dict[str, Any], ...] = ()  #: what its windows had to be rendered without
 
 
@@ -192,6 +194,12 @@ class Recording:
 
     def track(self, track_id: str) -> Track | None:
         return next((track for track in self.tracks() if track.track_id == track_id), None)
+
+    @property
+    def inputs(self) -> str:
+        """Digest of all that films are planned of; of a recording with its chunks."""
+        arranged = (self.started_ms, self.stopped_ms, self.pauses, self.options.layout, self.layouts)
+        return sha256(repr((arranged, self.words, self.removed, self.participants)).encode()).hexdigest()
 
     @property
     def owes(self) -> bool:

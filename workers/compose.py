@@ -46,8 +46,11 @@ def advance(bench: Bench, build: Build) -> bool:
 def stale(build: Build, window_ms: int) -> Iterator[tuple[Composition, Film]]:
     """The compositions that are not made yet, or not of what is there now."""
     recording = build.recording
-    if recording.status is Status.COMPLETED:  # a recording's own films come first
+    if recording.compositions and recording.status is Status.COMPLETED:  # a recording's own films come first
+        inputs = recording.inputs
         for asked in recording.compositions:
+            if asked.made_of == inputs:
+                continue  # an hour takes seconds to plan
             film = plan_film(recording, build.timeline, build.scans, asked, window_ms)
             if film.digest != asked.build:
                 yield asked, film
@@ -60,7 +63,7 @@ def publish(bench: Bench, recording_id: str) -> bool:
         if store_plans(bench.storage, build, film.windows):
             continue
         made = join.write_artifact(bench, build, film)
-        told = {"build": film.digest, "leftOut": join.left_out(bench.storage, recording_id, film.windows)}
+        told = {"leftOut": join.left_out(bench.storage, recording_id, film.windows)} | _of(build, film)
         state = _tell(bench, recording_id, asked, made, told)
         if made.name in state.discarded:  # taken back meanwhile
             bench.storage.delete(keys.artifact(recording_id, made.name, made.sha256))
@@ -77,7 +80,11 @@ def give_up(bench: Bench, recording_id: str, error: CallreelError, window_key: s
         failed = replace(known, error=error.detail)
         if known.status != "ready" or withheld(build.recording):  # or who does not agree would be in it
             failed = replace(failed, status="failed", sha256="", size_bytes=0)
-        _tell(bench, recording_id, asked, failed, {"build": film.digest, "leftOut": []})
+        _tell(bench, recording_id, asked, failed, {"leftOut": []} | _of(build, film))
+
+
+def _of(build: Build, film: Film) -> dict[str, Any]:
+    return {"build": film.digest, "madeOf": build.recording.inputs}
 
 
 def _due(bench: Bench, recording_id: str) -> Iterator[tuple[Build, Composition, Film]]:

@@ -180,6 +180,8 @@ def test_asked_for_again_unchanged_nothing_is_rendered(recorded: Recorded) -> No
     told = fold_events(recorded.recording_id, journal.read(recorded.storage, recorded.recording_id))
     assert [event.type for event in told][-2:] == ["recordingcompleted", "recordingupdated"]
     assert make_more(recorded.root, recorded.redis_url, recorded.recording_id)[0] == []
+    state = repository.load(recorded.storage, recorded.recording_id)
+    assert state.compositions[0].made_of == state.inputs, "nothing of it is planned while nothing new comes"
 
 
 @pytest.mark.parametrize("container", ["mp4", pytest.param("webm", marks=pytest.mark.slow)])
