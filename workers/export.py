@@ -197,7 +197,7 @@ def write_file(storage: Storage, build: Build, track: Track, file: TrackFile, ta
                 with demux.opened(run.container, data) as source:
                     if not streams:
                         for stream in (*source.streams.video[:1], *source.streams.audio[:1]):
-                            streams[stream.type] = out.add_stream_from_template(stream)
+                            streams[stream.type] = out.add_stream_from_template(stream, opaque=True)
                     for kind, packet, at_us in _placed(source, own):
                         # decoded this much before it is shown: pictures of a complete file may lean on later ones
                         ahead_us = demux.ahead_us(packet)

@@ -158,6 +158,8 @@ def _demux(
 def _check_streams(video: av.VideoStream | None, audio: av.AudioStream | None) -> None:
     """Raises `ValueError` for what no renderer may decode."""
     for stream in (video, audio):
+        if stream is not None and getattr(stream, "codec_context", None) is None:
+            raise ValueError("its header names no codec, or was torn")
         if stream is not None and stream.codec_context.codec.name not in containers.DECODERS:
             raise ValueError(f"{stream.codec_context.name} is no codec that recorders use")
     if video is not None and video.codec_context.width * video.codec_context.height > containers.MAX_PIXELS:

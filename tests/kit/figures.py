@@ -88,9 +88,9 @@ def figures(
     return measure(make_film(folder, redis_url, recording_id), capture, recorder.name, seed)
 
 
-def measure(made: Made, capture: Capture, name: str, seed: int) -> Figures:
-    """Look at and listen to a film."""
-    view = eyes.watch(made.film, {who: capture.rgb_of(who) for who in capture.participants}, clocks=True, still=True)
+def measure(made: Made, capture: Capture, name: str, seed: int, *, still: bool = True) -> Figures:
+    """Look at and listen to a film; `still`: its tiles stay as they are."""
+    view = eyes.watch(made.film, {who: capture.rgb_of(who) for who in capture.participants}, clocks=True, still=still)
     first_ms, samples = ears.decode_placed(made.film)
     pictures: list[float] = []
     sounds: list[float] = []

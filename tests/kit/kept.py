@@ -40,6 +40,8 @@ def least_kept(run: Run) -> float:
             came = (packets.to_byte <= a) | (packets.from_byte >= b)
             received_us = int(packets.duration_us[came].sum())
             there = came & np.isin(packets.pts_us, shown[kind])
+            if not received_us:
+                continue
             least = min(least, (int(packets.duration_us[there].sum()) + spare_us) / received_us)
     return least
 

@@ -50,9 +50,9 @@ def test_a_header_is_known_to_be_whole_or_not(recorder: Recorder) -> None:
         assert container is not None
         end = containers.header_end(container, run.data)
         assert end is not None
-        whole = [cut for cut in range(4, end) if containers.header_end(container, run.data[:cut]) is not None]
+        whole = [cut for cut in range(4, end, 7) if containers.header_end(container, run.data[:cut]) is not None]
         # nothing but tags, or the beginning of a Cluster, may lie behind what a decoder needs
-        assert whole == list(range(whole[0], end)) if whole else True
+        assert whole == list(range(whole[0], end, 7)) if whole else True
         for cut in {end, *whole[:1]}:
             assert containers.header_end(container, run.data[:cut]) <= cut  # type: ignore[operator]  # just seen to be one
 
