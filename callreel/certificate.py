@@ -39,7 +39,12 @@ _WORDS = {
     "pictures": "half a picture of the film",
     "rounding": "whole milliseconds",
 }
-_TRUSTED = {"probe": "the client's probes", "received": "arrival alone"}
+_TRUSTED = {
+    "probe": "the client's probes",
+    "neighbour": "probes of another track",
+    "received": "arrival alone",
+    "media": "arrival of media alone, its start cannot be",
+}
 
 
 def page(recording: Recording, timeline: Timeline, found: Sequence[Sync]) -> str:

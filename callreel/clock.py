@@ -13,10 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import Chunk, Recording
+from .model import Recording
 
 US_PER_MS = 1000
 US_PER_S = 1_000_000
+
+
+TRUSTED = {
+    "probe": "the client's `start`, and its own first probe of the server's clock",
+    "neighbour": "its `start`, and a probe that another segment of the same client told",
+    "received": "its `start`, and how soon its quickest upload was received",
+    "media": "not its `start`: when its media was delivered, or received, less the media itself",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +33,7 @@ class Anchor:
 
     zero_ms: int
     err_ms: int
-    trusted: str  #: "probe" where the client had measured its offset, "received" where only our own clock tells
+    trusted: str  #: whose word it is: a key of `TRUSTED`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +47,6 @@ class Span:
     @property
     def end_us(self) -> int:
         return self.at_us + (self.to_ms - self.from_ms) * US_PER_MS
-
-
-def anchor(chunks: Sequence[Chunk]) -> Anchor:
-    """Media zero of a segment: its `start` and the first offset that a chunk of it tells.
-
-    The first one, not the best of all: a window must not move because of what was measured after it. Later beliefs
-    are for the slope. A client without any offset is placed by the least (received − at), which is its offset plus
-    the quickest upload.
-    """
-    for chunk in sorted(chunks, key=lambda c: c.seq):
-        if chunk.offset_ms is not None:
-            return Anchor(zero_ms=chunk.start_ms + chunk.offset_ms, err_ms=chunk.err_ms or 0, trusted="probe")
-    delays = [chunk.received_ms - chunk.at_ms for chunk in chunks if chunk.at_ms is not None]
-    first = min(chunks, key=lambda c: c.seq)
-    if delays:
-        return Anchor(zero_ms=first.start_ms + min(delays), err_ms=1000, trusted="received")
-    return Anchor(zero_ms=first.received_ms, err_ms=10_000, trusted="received")
 
 
 def spans(recording: Recording, until_ms: int) -> list[Span]:

@@ -23,7 +23,8 @@ from .clock import US_PER_MS
 from .estimates import ClockLine, Floats, Slope
 from .model import Segment
 from .placement import Line, bent
-from .scans import Packets, RunScan
+from .scans import RunScan, media_ends
+from .straight import Pause
 
 KNOT_US = 8_000_000
 #: What is off by less stands; far below the 20 ms at which two voices of one mouth come apart.
@@ -87,9 +88,9 @@ class Drift:
         ]
 
 
-def measure(segment: Segment, runs: Sequence[RunScan]) -> Drift:
-    """The placement of a segment's media, from media zero on."""
-    told, delay_us, jumps = observed(segment, runs)
+def measure(segment: Segment, runs: Sequence[RunScan], pauses: Sequence[Pause] = ()) -> Drift:
+    """The placement of a segment's media, from media zero on; its pauses are in none of its chunks' instants."""
+    told, delay_us, jumps = observed(segment, runs, pauses)
     corrections = _corrections(told, delay_us)
     line = bent([(number * KNOT_US, number * KNOT_US + by_us) for number, by_us in enumerate(corrections)])
     pieces, by_us = [], 0
@@ -101,21 +102,22 @@ def measure(segment: Segment, runs: Sequence[RunScan]) -> Drift:
     return Drift(pieces=tuple(pieces), rate_ppm=rate_ppm)
 
 
-def observed(segment: Segment, runs: Sequence[RunScan]) -> tuple[Deliveries, Floats, list[tuple[int, int]]]:
+def observed(
+    segment: Segment, runs: Sequence[RunScan], pauses: Sequence[Pause] = ()
+) -> tuple[Deliveries, Floats, list[tuple[int, int]]]:
     """What the chunks tell on one clock, by how much later than media time each was delivered, and where media stood
     (media time in µs, by how many µs), of which the delays are freed."""
     told = _without_set_clocks(deliveries(segment, runs))
-    jumps = _steps(told)
+    stood = _steps(told)
     delay_us = told.at_us - told.media_us
-    for media_us, jump_us in jumps:
+    for media_us, jump_us in stood:
         delay_us = np.where(told.media_us > media_us, delay_us - jump_us, delay_us)
-    return told, delay_us, jumps
+    return told, delay_us, sorted([*stood, *_told_jumps(told, delay_us, pauses)])
 
 
 def deliveries(segment: Segment, runs: Sequence[RunScan]) -> Deliveries:
     """What the chunks tell; without the last one of the segment, whose delivery differs (it comes with the stop)."""
-    told = {seq: end_us for run in runs if not run.error for seq, end_us in ends(run)}
-    told |= dict(segment.dropped_ends)
+    told = media_ends(runs) | dict(segment.dropped_ends)
     rows, first = [], None
     for chunk in segment.came[:-1]:
         if chunk.at_ms is None or chunk.seq not in told:
@@ -126,19 +128,9 @@ def deliveries(segment: Segment, runs: Sequence[RunScan]) -> Deliveries:
         received_us = (chunk.received_ms - segment.came[0].received_ms) * US_PER_MS
         rows.append((told[chunk.seq], at_us, received_us, offset_us, (chunk.err_ms or 0) * US_PER_MS))
     media, at, received, offset, err = np.array(rows, np.float64).reshape(-1, 5).T
+    if len(rows) and np.isnan(offset).all():  # nobody knows how its clock runs: what it says of time is ours
+        at = received + at[0] - received[0]
     return Deliveries(media_us=media, at_us=at, received_us=received, offset_us=offset, err_us=err)
-
-
-def ends(run: RunScan) -> list[tuple[int, int]]:
-    """(seq, media time up to which the chunk brought its stream). Of two streams the sound, which is steadier."""
-    packets: Packets = run.audio if len(run.audio) else run.video
-    if not len(packets):
-        return []
-    borders = np.cumsum(run.chunk_bytes)
-    index = np.minimum(np.searchsorted(borders, packets.to_byte, "left"), len(borders) - 1)
-    latest = np.full(len(borders), -1, np.int64)
-    np.maximum.at(latest, index, packets.pts_us + packets.duration_us)
-    return [(run.first_seq + i, int(end_us)) for i, end_us in enumerate(latest) if end_us >= 0]
 
 
 def _without_set_clocks(told: Deliveries) -> Deliveries:
@@ -160,14 +152,25 @@ def _steps(told: Deliveries) -> list[tuple[int, int]]:
     """
     found: list[tuple[int, int]] = []
     delays = told.at_us - told.media_us, told.received_us - told.media_us
-    last = 0
+    last, probed = 0, not np.isnan(told.offset_us).all()
     for i in range(_AROUND, len(told) - _AROUND + 1):
         if i - last < _AROUND:
             continue
-        jumps = [_jump(delay[i - _AROUND : i], delay[i : i + _AROUND]) for delay in delays]
+        # where there is but one clock, what comes late after an outage must not look like it
+        end = i + _AROUND if probed else len(told)
+        jumps = [_jump(delay[i - _AROUND : i], delay[i:end]) for delay in delays]
         if jumps[0] and jumps[1] and abs(jumps[0] - jumps[1]) < max(_STEP_US, abs(jumps[0]) / 2):
             found.append((round(told.media_us[i - 1]), round(jumps[0])))
             last = i
+    return found
+
+
+def _told_jumps(told: Deliveries, delay_us: Floats, pauses: Sequence[Pause]) -> list[tuple[int, int]]:
+    """Pauses as steps: media time may run slower or faster than the clock on which they are told."""
+    slope, found = Slope(told.media_us, delay_us), []
+    for pause in pauses:
+        rate, _ = slope.at(int(np.searchsorted(told.media_us, pause.at_us, "right")))
+        found.append((round(pause.at_us / (1 + rate)), pause.length_us))
     return found
 
 

@@ -73,20 +73,27 @@ def put(storage: Storage, recording_id: str, track: Track, facts: Iterable[Track
     return len(new)
 
 
-def muted(storage: Storage, recording_id: str, track: Track) -> tuple[tuple[int, int | None], ...]:
-    """The spans [from_ms, to_ms) on the client's clock in which a track was muted; None: to its end.
+Spans = tuple[tuple[int, int | None], ...]  #: [from_ms, to_ms) on the client's clock; None: to its end
+
+
+def told_spans(storage: Storage, recording_id: str, track: Track) -> tuple[Spans, Spans]:
+    """When a track was muted, and when its recorder was paused.
 
     By names alone: this is asked for whenever a recording is planned, and there are thousands of facts about health.
     """
     names = (
         entry.key for entry in storage.list(keys.track_facts_prefix(recording_id, track.participant_id, track.track_id))
     )
-    told = sorted((at_ms, kind) for kind, at_ms, _ in map(keys.parse_track_fact, names) if kind in ("muted", "unmuted"))
+    told = sorted((at_ms, kind) for kind, at_ms, _ in map(keys.parse_track_fact, names))
+    return _between(told, "muted", "unmuted"), _between(told, "paused", "resumed")
+
+
+def _between(told: list[tuple[int, str]], begin: str, end: str) -> Spans:
     spans: list[tuple[int, int | None]] = []
     for at_ms, kind in told:
-        if kind == "muted" and not (spans and spans[-1][1] is None):
+        if kind == begin and not (spans and spans[-1][1] is None):
             spans.append((at_ms, None))
-        elif kind == "unmuted" and spans and spans[-1][1] is None:
+        elif kind == end and spans and spans[-1][1] is None:
             spans[-1] = spans[-1][0], at_ms
     return tuple(spans)
 

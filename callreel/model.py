@@ -82,6 +82,7 @@ class Track:
     complete: bool = False  #: the client said that all of it was sent
     segments: tuple[Segment, ...] = ()  #: in order of seg
     muted: tuple[tuple[int, int | None], ...] = ()  #: [from_ms, to_ms) in which its page showed nothing, client's clock
+    paused: tuple[tuple[int, int | None], ...] = ()  #: the same, in which its page let the recorder stand
 
     @property
     def heard_ms(self) -> int:

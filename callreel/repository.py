@@ -20,18 +20,19 @@ def load(storage: Storage, recording_id: str) -> Recording:
     """Journal and chunks of one recording. Raises `UnknownRecording`."""
     state = journal.fold(recording_id, journal.read(storage, recording_id))
     filled = with_chunks(state, read_chunks(storage, recording_id), read_mime_types(storage, recording_id))
-    filled = with_muted(storage, filled)
+    filled = with_told(storage, filled)
     return with_dropped(filled, read_dropped(storage, state)) if state.dropped else filled
 
 
-def with_muted(storage: Storage, recording: Recording) -> Recording:
-    """The recording with what its clients told about cameras that were off."""
+def with_told(storage: Storage, recording: Recording) -> Recording:
+    """The recording with what its clients told about cameras that were off and recorders that stood."""
 
     def told(participant: Participant) -> Participant:
-        spans = [(track, facts.muted(storage, recording.recording_id, track)) for track in participant.tracks]
-        return replace(
-            participant, tracks=tuple(replace(track, muted=muted) if muted else track for track, muted in spans)
-        )
+        tracks = []
+        for track in participant.tracks:
+            muted, paused = facts.told_spans(storage, recording.recording_id, track)
+            tracks.append(replace(track, muted=muted, paused=paused) if muted or paused else track)
+        return replace(participant, tracks=tuple(tracks))
 
     return replace(recording, participants=tuple(told(participant) for participant in recording.participants))
 

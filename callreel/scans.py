@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
@@ -105,6 +105,21 @@ class RunScan:
         """The first place not before `byte` at which reading could begin; the run's end where there is none."""
         index = int(np.searchsorted(self.starts, byte, "left"))
         return int(self.starts[index]) if index < len(self.starts) else sum(self.chunk_bytes)
+
+
+def media_ends(runs: Iterable[RunScan]) -> dict[int, int]:
+    """seq → media time in µs up to which the chunk brought its stream. Of two streams the sound, which is steadier."""
+    found: dict[int, int] = {}
+    for run in runs:
+        packets = run.audio if len(run.audio) else run.video
+        if run.error or not len(packets):
+            continue
+        borders = np.cumsum(run.chunk_bytes)
+        index = np.minimum(np.searchsorted(borders, packets.to_byte, "left"), len(borders) - 1)
+        latest = np.full(len(borders), -1, np.int64)
+        np.maximum.at(latest, index, packets.pts_us + packets.duration_us)
+        found |= {run.first_seq + i: int(end_us) for i, end_us in enumerate(latest) if end_us >= 0}
+    return found
 
 
 #: What is scanned: (participant, track, seg) → its runs.

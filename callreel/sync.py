@@ -20,6 +20,7 @@ from .drift import KNOT_US, Drift, observed
 from .estimates import ClockLine, Floats, Slope
 from .model import Recording, Segment
 from .scans import Ints, Packets, RunScan, Scans
+from .straight import Pause
 from .timeline import Timeline
 
 #: What Chromium's recorders begin behind the instant they tell, measured: 4 to 25 ms; its sound in a WebM of both 60.
@@ -72,9 +73,12 @@ def certify(recording: Recording, timeline: Timeline, scans: Scans, fps: int) ->
             place = (track.participant_id, track.track_id, segment.seg)
             if place in timeline.anchors:
                 runs = [run for run in scans.get(place, ()) if not run.error]
+                straight, pauses = timeline.straight.get(place, (segment, ()))
                 zero_us = (timeline.anchors[place].zero_ms - recording.started_ms) * US_PER_MS
                 found.append(
-                    of_segment(place, segment, runs, timeline.anchors[place], timeline.drifts[place], zero_us, fps)
+                    of_segment(
+                        place, straight, runs, timeline.anchors[place], timeline.drifts[place], zero_us, fps, pauses
+                    )
                 )
     return found
 
@@ -87,9 +91,10 @@ def of_segment(
     drift: Drift,
     zero_us: int,
     fps: int,
+    pauses: Sequence[Pause] = (),
 ) -> Sync:
     """How well one segment is placed; `fps` of the film, which shows pictures at the nearest of its own."""
-    told, delay_us, jumps = observed(segment, runs)
+    told, delay_us, jumps = observed(segment, runs, pauses)
     end_us = max([packets.to_us for run in runs for packets in (run.video, run.audio) if len(packets)], default=0)
     media_us = np.append(np.arange(0, end_us, KNOT_US), end_us).astype(np.float64)
     clock = ClockLine(told.at_us, told.offset_us, told.err_us)
@@ -107,8 +112,8 @@ def of_segment(
         "placement": away_us,
         "clock": _open_us(clock, anchor, media_us, best_us, clock_rate, _bound(clock_rate, clock_sigma)),
         "media": _bound(media_rate, max(media_sigma, flat_sigma + abs(flat_rate - media_rate) / 3)) * media_us,
-        # a step is known as well as deliveries are steady
-        "steps": np.full_like(media_us, float(np.ptp(delay_us)) if jumps else 0.0),
+        # a step of which nobody told is known as well as deliveries are steady
+        "steps": np.full_like(media_us, float(np.ptp(delay_us)) if len(jumps) > len(pauses) else 0.0),
         "stamps": np.full_like(media_us, max([_stamps_us(run.audio) for run in runs], default=0)),
         "pictures": np.full_like(media_us, US_PER_S / fps / 2 if any(len(run.video) for run in runs) else 0),
         "rounding": np.full_like(media_us, _ROUNDED_US),
@@ -138,7 +143,7 @@ def _bound(rate: float, sigma: float) -> float:
 
 def _open_us(clock: ClockLine, anchor: Anchor, media_us: Floats, best_us: float, rate: float, unsure: float) -> Floats:
     """What probes leave open of the client's clock at each moment: the nearest good one decides."""
-    if not len(clock):
+    if not len(clock) or anchor.trusted != "probe":
         return anchor.err_ms * US_PER_MS + _DEVICE * media_us
     away = np.abs(clock.offset_us - (best_us + rate * clock.at_us)) + clock.err_us
     bounds = away[None, :] + unsure * np.abs(media_us[:, None] - clock.at_us[None, :])

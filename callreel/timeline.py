@@ -7,10 +7,11 @@ be missing there; not having come yet, having left, or being between two segment
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
-from .clock import US_PER_MS, Anchor, Span, anchor, film_us, spans
+from .anchors import Frame, place_segment
+from .clock import US_PER_MS, Anchor, Span, film_us, spans
 from .consent import withheld
 from .drift import Drift, measure
 from .gaps import Gap, track_gaps
@@ -19,6 +20,7 @@ from .model import Participant, Recording, Segment, Track
 from .placement import Line
 from .reach import Kind, reach
 from .scans import RunScan, Scans
+from .straight import Pause, straightened, without_pauses_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class Timeline:
     cuts_us: tuple[int, ...]  #: where a pause was cut out
     anchors: Mapping[tuple[str, str, int], Anchor]
     drifts: Mapping[tuple[str, str, int], Drift]
+    #: segments as they were placed: without the pauses of their recorders, and with a start that can be
+    straight: Mapping[tuple[str, str, int], tuple[Segment, Sequence[Pause]]] = field(default_factory=dict)
 
 
 def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = None) -> Timeline:
@@ -70,25 +74,34 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
         raise ValueError("a recording without an end needs until_ms")
     stretches, left_out = spans(recording, end_ms), withheld(recording)
     duration_us = stretches[-1].end_us if stretches else 0
+    frame = Frame(from_ms=recording.started_ms, to_ms=end_ms)
     clips: list[Clip] = []
     gaps: list[Gap] = []
     presences: list[Presence] = []
     anchors: dict[tuple[str, str, int], Anchor] = {}
     drifts: dict[tuple[str, str, int], Drift] = {}
+    placings: dict[tuple[str, str, int], tuple[Segment, Sequence[Pause]]] = {}
     for participant in recording.participants:
         for track in participant.tracks:
             if track.track_id in left_out:
                 continue
+            trusted = []
             for segment in track.segments:
                 if not segment.chunks:
+                    trusted.append(segment)
                     continue
                 place = (track.participant_id, track.track_id, segment.seg)
-                anchors[place] = anchor(segment.came)
-                drifts[place] = measure(segment, scans.get(place, ()))
+                runs = scans.get(place, ())
+                straight, pauses = straightened(segment, runs, track.paused)
+                anchors[place], straight = place_segment(participant, straight, runs, frame)
+                drifts[place] = measure(straight, runs, pauses)
                 zero_us = (anchors[place].zero_ms - recording.started_ms) * US_PER_MS
-                placed = _place_runs(track, segment, scans.get(place, ()), drifts[place], zero_us, stretches, recording)
+                placed = _place_runs(track, straight, runs, drifts[place], zero_us, stretches, recording)
                 presences += _presences(placed, stretches)
-                clips += _shown(placed, track, segment)  # who switches off their camera is still there
+                clips += _shown(placed, track, straight, pauses)  # who switches off their camera is still there
+                trusted.append(straight)
+                placings[place] = straight, pauses
+            track = replace(track, segments=tuple(trusted))
             gaps += track_gaps(track, scans, anchors, drifts, recording.started_ms, stretches)
     return Timeline(
         duration_us=duration_us,
@@ -99,6 +112,7 @@ def plan_timeline(recording: Recording, scans: Scans, until_ms: int | None = Non
         cuts_us=tuple(span.at_us for span in stretches if span.at_us),
         anchors=anchors,
         drifts=drifts,
+        straight=placings,
     )
 
 
@@ -148,15 +162,15 @@ def _place_runs(
     return found
 
 
-def _shown(clips: Sequence[Clip], track: Track, segment: Segment) -> list[Clip]:
+def _shown(clips: Sequence[Clip], track: Track, segment: Segment, pauses: Sequence[Pause]) -> list[Clip]:
     """The clips without the pictures that a camera made while it was off: they are black, and a card says more."""
     found = list(clips)
     start_ms = segment.came[0].start_ms
     for off_ms, on_ms in track.muted:
         kept = []
         for clip in found:
-            off_us = clip.line.placed_us((off_ms - start_ms) * US_PER_MS)
-            on_us = clip.to_us if on_ms is None else clip.line.placed_us((on_ms - start_ms) * US_PER_MS)
+            off_us = clip.line.placed_us(without_pauses_us(off_ms, start_ms, pauses))
+            on_us = clip.to_us if on_ms is None else clip.line.placed_us(without_pauses_us(on_ms, start_ms, pauses))
             if clip.kind == "audio" or off_us >= clip.to_us or on_us <= clip.from_us:
                 kept.append(clip)
                 continue

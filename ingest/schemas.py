@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from callreel.clock import TRUSTED
 from callreel.compositions import MOST_SLICES
 from callreel.events import EVENT_TYPES
 from callreel.facts import OF_REQUEST
@@ -216,7 +217,7 @@ COMPONENTS: dict[str, Schema] = {
             "driftPpm": {"type": "number"},
             "residualMs": {"type": "number", "minimum": 0},
             "uncertaintyMs": whole(),
-            "trusted": one_of("probe", "received"),
+            "trusted": one_of(*TRUSTED),
         },
         description="How well a segment's media is placed; `uncertaintyMs` is a bound.",
     ),

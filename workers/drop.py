@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import structlog
 
-from callreel import drift, keys, repository
+from callreel import keys, repository, scans
 from callreel.clock import US_PER_MS, film_us, spans
 from callreel.cuts import plan_film
 from callreel.failpoints import failpoint
@@ -84,11 +84,7 @@ def without(build: Build, chunks: list[Chunk]) -> Recording:
 def media_ends(build: Build) -> dict[repository.Slot, int]:
     """The media time at which chunks end: how media runs against the clock is measured by it, also of dropped ones."""
     return {
-        (*place, seq): end_us
-        for place, runs in build.scans.items()
-        for run in runs
-        if not run.error
-        for seq, end_us in drift.ends(run)
+        (*place, seq): end_us for place, runs in build.scans.items() for seq, end_us in scans.media_ends(runs).items()
     }
 
 

@@ -55,6 +55,7 @@ class Person:
     picture_ppm: float = 0.0  #: how much faster than true time the recorder of each stamps them
     sound_ppm: float = 0.0
     dense: tuple[tuple[int, int], ...] = ()  #: as in `Take`
+    stood: tuple[tuple[int, int], ...] = ()
 
 
 def plan_call(seed: int, count: int | None = None, length_ms: int | None = None) -> tuple[int, int, list[Person]]:
@@ -127,7 +128,7 @@ def _runs(dice: random.Random, person: Person, epoch_ms: int) -> list[Run]:
                     tone_hz=TONES[person.index] if has_audio else None,
                     fps=person.fps,
                     start_ms=start,
-                    length_ms=end - start,
+                    length_ms=end - start - sum(length_ms for _, length_ms in person.stood),
                     beat_ms=-epoch_ms % 1000,
                     timeslice_ms=person.timeslice_ms,
                     later=person.later,
@@ -136,6 +137,7 @@ def _runs(dice: random.Random, person: Person, epoch_ms: int) -> list[Run]:
                     hum=person.hum,
                     ppm=person.picture_ppm if has_video else person.sound_ppm,
                     dense=person.dense,
+                    stood=person.stood,
                 ),
             )
             client_ms = epoch_ms + start + person.skew_ms

@@ -67,10 +67,12 @@ class Take:
     hum: bool = False  #: the tone never ends, faintly: so that silence can be heard
     ppm: float = 0.0
     dense: tuple[tuple[int, int], ...] = ()  #: outside of these, where there are any, one picture a second
+    stood: tuple[tuple[int, int], ...] = ()  #: (ms of media, ms) at which the recorder was paused for so long
 
     def true_ms(self, media_ms: float) -> float:
         """The instant of a media time, ms from the call's start."""
-        return self.start_ms + media_ms / (1 + self.ppm * 1e-6)
+        stood_ms = sum(length_ms for at_ms, length_ms in self.stood if media_ms >= at_ms)
+        return self.start_ms + media_ms / (1 + self.ppm * 1e-6) + stood_ms
 
 
 def record(dice: random.Random, recorder: Recorder, take: Take) -> Recorded:
@@ -107,6 +109,7 @@ def record(dice: random.Random, recorder: Recorder, take: Take) -> Recorded:
         blobs = _cut_anywhere(dice, bytes(tape.data), marks, take.timeslice_ms, length_ms)
     return Recorded(
         mime_type=f"{kind}/{container};codecs={codecs}",
+        # what a pause cuts in two is delivered behind it
         blobs=tuple((take.true_ms(at_ms) - take.start_ms, data) for at_ms, data in blobs),
         drawn_ms=tuple(round(take.true_ms(at)) for at in stamps),
     )
@@ -221,6 +224,8 @@ def _beeps(dice: random.Random, take: Take, size: int) -> Iterator[tuple[int, np
         samples = noise.standard_normal(min(size * _AT_ONCE, count - first)).astype(np.float32) * np.float32(2e-4)
         media_ms = np.arange(first, first + len(samples)) / (take.rate_hz / 1000)
         at_ms = media_ms / (1 + take.ppm * 1e-6) + take.start_ms - take.beat_ms
+        for since_ms, length_ms in take.stood:
+            at_ms[media_ms >= since_ms] += length_ms
         tone = np.sin(2 * np.pi * take.tone_hz * at_ms / 1000)
         loud = np.where(at_ms % 1000 < _BEEP_MS, 0.25, HUM if take.hum else 0)
         samples += loud.astype(np.float32) * tone.astype(np.float32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from callreel.drift import KNOT_US, Drift, measure
 from callreel.model import Chunk, Segment
 from callreel.scans import Packets, RunScan
+from callreel.straight import straightened, without_pauses_us
 
 CHUNK_S = 2.0
 PROBE_S = 10.0
@@ -198,3 +199,100 @@ def test_who_tells_no_instants_runs_as_the_server_does() -> None:
     assert drift.placed_us(50_000_000) == 50_000_000
     assert measure(replace(segment, chunks=segment.chunks[:1]), [run]).placed_us(7) == 7
     assert measure(segment, []).placed_us(7) == 7
+
+
+# ── clients that tell no offset: what is received is all there is ────────────────────────────────────────────────────
+def unprobed(segment: Segment, from_seq: int, *, at_ms: int, received_ms: int) -> Segment:
+    """Without offsets, and from a chunk on with other instants."""
+    return replace(
+        segment,
+        chunks=tuple(
+            replace(
+                chunk,
+                offset_ms=None,
+                err_ms=None,
+                at_ms=(chunk.at_ms or 0) + (at_ms if chunk.seq >= from_seq else 0),
+                received_ms=chunk.received_ms + (received_ms if chunk.seq >= from_seq else 0),
+            )
+            for chunk in segment.chunks
+        ),
+    )
+
+
+@pytest.mark.parametrize("ticks", [True, False])
+def test_a_machine_that_slept_goes_on_where_it_is_received(ticks: bool) -> None:
+    """`performance.now()` ticks while some machines sleep, and not while others do."""
+    segment, run = Client(jitter_s=0.05).record(120)
+    slept = unprobed(segment, 30, at_ms=60_000 if ticks else 0, received_ms=60_000)
+    drift = measure(slept, [run])
+    assert len(drift.pieces) == 2
+    assert drift.placed_us(59_000_000) == pytest.approx(59_000_000, abs=25_000)
+    assert drift.placed_us(90_000_000) == pytest.approx(150_000_000, abs=60_000)
+
+
+@pytest.mark.parametrize("set_ms", [-3_600_000, 5_000])
+def test_a_clock_that_is_set_moves_nothing_where_it_was_never_compared(set_ms: int) -> None:
+    segment, run = Client(jitter_s=0.05).record(120)
+    drift = measure(unprobed(segment, 30, at_ms=set_ms, received_ms=0), [run])
+    assert len(drift.pieces) == 1
+    assert drift.placed_us(90_000_000) == pytest.approx(90_000_000, abs=25_000)
+
+
+def test_an_outage_and_what_comes_at_once_behind_it_are_no_sleep() -> None:
+    segment, run = Client(jitter_s=0.05).record(120)
+    back_ms = segment.chunks[40].received_ms
+    late = unprobed(segment, 0, at_ms=0, received_ms=0)
+    burst = tuple(
+        replace(chunk, received_ms=max(chunk.received_ms, back_ms + chunk.seq)) if 20 <= chunk.seq < 40 else chunk
+        for chunk in late.chunks
+    )
+    assert len(measure(replace(late, chunks=burst), [run]).pieces) == 1
+
+
+# ── pauses that the page told ────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("stood_ms", [120, 400, 2_500, 60_000])
+@pytest.mark.parametrize("media_ppm", [0, 300])
+def test_a_pause_that_was_told_is_exact_however_short(stood_ms: int, media_ppm: int) -> None:
+    segment, run = Client(jitter_s=0.1, media_ppm=media_ppm).record(240)
+    at_ms = segment.chunks[0].start_ms + 200_500  # in the midst of chunk 100
+    stood = replace(
+        segment,
+        chunks=tuple(
+            replace(chunk, at_ms=(chunk.at_ms or 0) + stood_ms, received_ms=chunk.received_ms + stood_ms)
+            if (chunk.at_ms or 0) >= at_ms
+            else chunk
+            for chunk in segment.chunks
+        ),
+    )
+    straight, pauses = straightened(stood, [run], ((at_ms, at_ms + stood_ms),))
+    assert straight == segment
+    before, drift = measure(segment, [run]), measure(straight, [run], pauses)
+    assert len(drift.pieces) == 2
+    assert drift.pieces[1].from_us == pytest.approx(200_500_000 * (1 + media_ppm * 1e-6), abs=10_000)
+    for media_us in (1_000_000, 199_000_000):
+        assert drift.placed_us(media_us) == before.placed_us(media_us)
+    for media_us in (202_000_000, 230_000_000):
+        assert drift.placed_us(media_us) == before.placed_us(media_us) + stood_ms * 1000
+
+
+def test_pauses_that_follow_each_other_add_up() -> None:
+    segment, run = Client(jitter_s=0.05).record(60)
+    start_ms = segment.chunks[0].start_ms
+    spans = ((start_ms + 10_000, start_ms + 10_500), (start_ms + 20_500, start_ms + 23_500))
+    moved = tuple(
+        replace(chunk, at_ms=(chunk.at_ms or 0) + (500 if chunk.seq >= 5 else 0) + (3_000 if chunk.seq >= 10 else 0))
+        for chunk in segment.chunks
+    )
+    _, pauses = straightened(replace(segment, chunks=moved), [run], spans)
+    assert [(pause.at_us, pause.length_us) for pause in pauses] == [(10_000_000, 500_000), (20_000_000, 3_000_000)]
+    made = [without_pauses_us(start_ms + at_ms, start_ms, pauses) for at_ms in (5_000, 10_200, 12_000, 22_000, 30_000)]
+    assert made == [5_000_000, 10_000_000, 11_500_000, 20_000_000, 26_500_000]
+
+
+@pytest.mark.parametrize("told", [(58_000, None), (59_900, 62_500), (-5_000, -1_000), (20_000, 30_000)])
+def test_pauses_that_are_none_of_a_segments_own_move_nothing(told: tuple[int, int | None]) -> None:
+    """With which it ended, which were before it, or during which its media went on all the same."""
+    segment, run = Client(jitter_s=0.05).record(60)
+    start_ms = segment.chunks[0].start_ms
+    span = start_ms + told[0], None if told[1] is None else start_ms + told[1]
+    assert straightened(segment, [run], (span,)) == (segment, ())

@@ -13,10 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from callreel import certificate
-from callreel.clock import anchor
+from callreel.anchors import Frame, place_segment
+from callreel.clock import Anchor
 from callreel.drift import KNOT_US, measure
 from callreel.gaps import Gap
-from callreel.model import Participant, Recording, Track
+from callreel.model import Participant, Recording, Segment, Track
+from callreel.scans import RunScan
 from callreel.states import Status
 from callreel.sync import Sync, of_segment
 from callreel.timeline import Timeline
@@ -25,11 +27,16 @@ from tests.unit.test_drift import ZERO_MS, Client
 CLOCKS = [(0, 0, 0.3), (40, 0, 0.3), (500, 0, 0.3), (-500, 0, 0.3), (0, 500, 0.3), (0, -500, 0.3), (300, -150, 0.05)]
 
 
+def anchor(segment: Segment, *runs: RunScan) -> Anchor:
+    whole = Frame(from_ms=ZERO_MS, to_ms=ZERO_MS + 4 * 3_600_000)
+    return place_segment(Participant(participant_id="p", name="p"), segment, runs, whole)[0]
+
+
 def certified(client: Client, length_s: float) -> tuple[Sync, NDArray[np.float64], NDArray[np.float64]]:
     """The certificate; what the film is off and what the certificate's own line is off, ms, every 8 s."""
     segment, run = client.record(length_s)
     drift = measure(segment, [run])
-    sync = of_segment(("p", "mic", 0), segment, [run], anchor(segment.came), drift, 0, 30)
+    sync = of_segment(("p", "mic", 0), segment, [run], anchor(segment, run), drift, 0, 30)
     assert segment.chunks[0].offset_ms is not None
     first_ms = segment.chunks[0].offset_ms + 5_000_000 + client.skew_ms - ZERO_MS
     media_us = np.arange(0, int(length_s * 1e6), KNOT_US)
@@ -71,10 +78,10 @@ def test_who_tells_nothing_is_not_claimed_to_be_known() -> None:
     segment, run = Client().record(60)
     silent = tuple(replace(chunk, at_ms=None, offset_ms=None, err_ms=None) for chunk in segment.chunks)
     bare = replace(segment, chunks=silent)
-    sync = of_segment(("p", "mic", 0), bare, [run], anchor(bare.came), measure(bare, [run]), 0, 30)
-    assert sync.trusted == "received"
+    sync = of_segment(("p", "mic", 0), bare, [run], anchor(bare, run), measure(bare, [run]), 0, 30)
+    assert sync.trusted == "media"
     assert sync.uncertainty_us >= 10_000_000
-    nothing = of_segment(("p", "mic", 0), bare, [], anchor(bare.came), measure(bare, []), 0, 30)
+    nothing = of_segment(("p", "mic", 0), bare, [], anchor(bare), measure(bare, []), 0, 30)
     assert nothing.uncertainty_us >= 10_000_000
 
 
