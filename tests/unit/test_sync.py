@@ -20,6 +20,7 @@ from callreel.gaps import Gap
 from callreel.model import Participant, Recording, Segment, Track
 from callreel.scans import RunScan
 from callreel.states import Status
+from callreel.straight import Pause
 from callreel.sync import Sync, of_segment
 from callreel.timeline import Timeline
 from tests.unit.test_drift import ZERO_MS, Client
@@ -83,6 +84,17 @@ def test_who_tells_nothing_is_not_claimed_to_be_known() -> None:
     assert sync.uncertainty_us >= 10_000_000
     nothing = of_segment(("p", "mic", 0), bare, [], anchor(bare), measure(bare, []), 0, 30)
     assert nothing.uncertainty_us >= 10_000_000
+
+
+def test_a_pause_that_was_told_makes_nothing_less_sure() -> None:
+    segment, run = Client(jitter_s=0.1).record(120)
+    pause = Pause(at_us=60_500_000, length_us=2_000_000)
+    for pauses in ((), (pause,)):
+        drift = measure(segment, [run], pauses)
+        sync = of_segment(("p", "mic", 0), segment, [run], anchor(segment, run), drift, 0, 30, pauses)
+        assert sync.residual_us < 10_000
+        assert "steps" not in dict(sync.parts_us)
+    assert drift.placed_us(70_000_000) - drift.placed_us(50_000_000) == pytest.approx(22_000_000, abs=10_000)
 
 
 def a_page(name: str = "Ada", label: str = "", *, gaps: int = 0) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import av
 import pytest
 
 from callreel import facts, keys, repository
@@ -18,8 +19,10 @@ from tests.kit.call_generator import Person, generate_call
 from tests.kit.capture import Capture, Run
 from tests.kit.detect import examine
 from tests.kit.forms import Recorder, cases
-from tests.kit.line import make_film
+from tests.kit.line import make_film, plan_now, settings_for
 from workers import containers
+from workers.export import plan_files, write_file
+from workers.jobs import bench as make_bench
 from workers.scan import scan_segment
 
 OUTPUTS = {"outputs": [{"name": "film", "container": "mp4", "width": 320, "height": 180}]}
@@ -134,9 +137,8 @@ def test_of_other_settings_no_header_is_borrowed(width: int | None, borrowed: bo
 
 def test_who_lost_their_header_is_in_the_film_at_the_right_instant(data_dir: Path, redis_url: str) -> None:
     capture = rejoined(Recorder.MP4_H264)
-    made = make_film(
-        data_dir, redis_url, build_recording(data_dir, capture, lose=first_of(capture, 1), options=OUTPUTS)
-    )
+    recording_id = build_recording(data_dir, capture, lose=first_of(capture, 1), options=OUTPUTS)
+    made = make_film(data_dir, redis_url, recording_id)
     assert made.status is Status.COMPLETED
     found = examine(made.film, capture)[0]["p0"]
     assert abs(found.flash_added_ms) <= 20, found
@@ -147,3 +149,12 @@ def test_who_lost_their_header_is_in_the_film_at_the_right_instant(data_dir: Pat
     assert (gap["seg"], gap["chunks"], gap["reason"]) == (1, [[0, 0]], "lost")
     (track,) = made.manifest["participants"][0]["tracks"]
     assert [segment.get("headerSeg") for segment in track["segments"]] == [None, 0]
+
+    bench = make_bench(settings_for(data_dir, redis_url))
+    build = plan_now(bench, recording_id)
+    (announced,) = build.recording.tracks()
+    (file,) = plan_files(build, announced)
+    write_file(bench.storage, build, announced, file, data_dir / "track.mp4")
+    drawn = sum(len(run.drawn_ms) for run in capture.runs)
+    with av.open(str(data_dir / "track.mp4")) as exported:
+        assert sum(1 for _ in exported.decode(video=0)) > 0.7 * drawn
