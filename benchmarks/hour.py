@@ -23,13 +23,14 @@ from callreel.settings import load_settings
 from callreel.storage.local import LocalStorage
 from callreel.sync import Sync
 from tests.kit import call_generator, detect, ears, eyes, recorders, timecode
-from tests.kit.build import STARTED_MS, build_recording
+from tests.kit.build import STARTED_MS, Place, build_recording, plan_uploads
 from tests.kit.call_generator import Person, generate_call
 from tests.kit.capture import Capture, Run
 from tests.kit.clocks import Clock, retimed
 from tests.kit.forms import Recorder
 from workers import advance as advancing
 from workers import render
+from workers.runscan import scan_run
 
 SEED = 4
 WINDOW_MS = 8_000
@@ -41,6 +42,7 @@ _OUTPUTS = [{"name": "film", "container": "mp4", "width": 320, "height": 180, "f
 #: A drift behind such deliveries is known after two minutes; its slope is asked for afterwards.
 _SETTLED_MS = 300_000
 _AROUND_MS = 500
+_LAG_MS = 55  #: 52 to 62, measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def measure(folder: Path, minutes: int, count: int) -> Hour:
     clocks = {name: Clock(ppm=ppm) for name, ppm in zip(capture.participants, CLOCK_PPM, strict=True)}
     settings = load_settings(storage=f"file://{folder}", fsync="never")
     storage = LocalStorage(folder, fsync=False)
-    arrange = partial(retimed, started_ms=STARTED_MS, clocks=clocks, seed=SEED)
+    arrange = partial(retimed, started_ms=STARTED_MS, clocks=clocks, seed=SEED, ready_ms=_ready_ms(capture))
     recording_id = build_recording(storage, capture, arrange=arrange, options={"outputs": _OUTPUTS})
     build = advancing.plan(storage, settings, repository.load(storage, recording_id))
     advancing.store_plans(storage, build)
@@ -112,6 +114,33 @@ def measure(folder: Path, minutes: int, count: int) -> Hour:
         path = folder / keys.window(recording_id, window.key, window.form)
         seen.append(_look(path, capture, number * WINDOW_MS))
     return _figures(seen, build, capture)
+
+
+def _ready_ms(capture: Capture) -> dict[Place, float]:
+    """When each chunk's last media was recorded, and what Chromium's sound is behind that, always.
+
+    The generator cuts by bytes, which have nothing to do with time where a beep is louder than what is around it.
+    """
+    found: dict[Place, float] = {}
+    uploads = plan_uploads(capture, STARTED_MS)
+    for run in capture.runs:
+        own = sorted((u for u in uploads if u.run is run), key=lambda u: u.chunk.seq)
+        scanned = scan_run([u.chunk for u in own], run.data, None)
+        packets = scanned.audio if len(scanned.audio) else scanned.video
+        borders = np.cumsum([u.chunk.size_bytes for u in own])
+        index = np.minimum(np.searchsorted(borders, packets.to_byte, "left"), len(own) - 1)
+        begin_ms = STARTED_MS + run.start_true_ms - capture.true_epoch_ms
+        for number, end_us in zip(index, packets.pts_us + packets.duration_us, strict=True):
+            at_ms = begin_ms + end_us / 1000 / (1 + _ppm(capture, run) * 1e-6) + _LAG_MS
+            place = own[int(number)].place
+            found[place] = max(found.get(place, 0.0), float(at_ms))
+    return found
+
+
+def _ppm(capture: Capture, run: Run) -> float:
+    """How much faster than true time a run's media is stamped."""
+    index = capture.participants.index(run.participant)
+    return CLOCK_PPM[index] + (SOUND_PPM[index] if run.has_audio else 0)
 
 
 def _look(path: Path, capture: Capture, begin_ms: int) -> Window:
@@ -173,8 +202,7 @@ def _figures(seen: list[Window], build: Build, capture: Capture) -> Hour:
 
 def _told_wrong_ms(sync: Sync, run: Run, capture: Capture) -> float:
     """The most that a certificate's line is from where media was recorded."""
-    index = capture.participants.index(run.participant)
-    ppm = CLOCK_PPM[index] + (SOUND_PPM[index] if run.has_audio else 0)
+    ppm = _ppm(capture, run)
     media_ms = np.arange(0, capture.length_ms, WINDOW_MS)
     told_ms = sync.best_us / 1000 + media_ms * (1 + sync.drift_ppm * 1e-6)
     true_ms = run.start_true_ms - capture.true_epoch_ms + media_ms / (1 + ppm * 1e-6)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .build import Upload
+from .build import Place, Upload
 
 _PROBE_MS = 10_000  #: the library's client asks as often
 
@@ -27,8 +27,18 @@ class Clock:
         return server_ms + skew_ms + (server_ms - started_ms) * self.ppm * 1e-6
 
 
-def retimed(uploads: Sequence[Upload], *, started_ms: int, clocks: Mapping[str, Clock], seed: int = 0) -> list[Upload]:
-    """The uploads as clients with these clocks would have stamped them, in the order of their arrival."""
+def retimed(
+    uploads: Sequence[Upload],
+    *,
+    started_ms: int,
+    clocks: Mapping[str, Clock],
+    seed: int = 0,
+    ready_ms: Mapping[Place, float] | None = None,
+) -> list[Upload]:
+    """The uploads as clients with these clocks would have stamped them, in the order of their arrival.
+
+    `ready_ms` says when each could have been delivered, server's clock; else as the capture has it.
+    """
     probes = {name: _probes(random.Random(f"probes {seed} {name}"), clock) for name, clock in clocks.items()}
     late = {name: random.Random(f"late {seed} {name}") for name in clocks}
     last: dict[tuple[str, str, int], float] = {}
@@ -39,7 +49,8 @@ def retimed(uploads: Sequence[Upload], *, started_ms: int, clocks: Mapping[str, 
         clock = clocks[name]
         assert chunk.at_ms is not None
         place = upload.place[:3]
-        at_ms = max(last.get(place, 0.0) + 1, chunk.at_ms - skew_ms + late[name].uniform(*clock.late_ms))
+        soonest_ms = (ready_ms or {}).get(upload.place, chunk.at_ms - skew_ms)
+        at_ms = max(last.get(place, 0.0) + 1, soonest_ms + late[name].uniform(*clock.late_ms))
         last[place] = at_ms
         belief_ms, err_ms = probes[name](max(0, int((at_ms - started_ms) // _PROBE_MS)))
         found.append(
