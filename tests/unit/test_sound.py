@@ -35,7 +35,8 @@ def test_jitter_does_not_tear_sound_apart(seed: int) -> None:
     stamps = jittered(600, seed)
     first, places = window(packets(stamps), 2_000_000, 10_000_000)
     seams = np.diff(places) - SOUND_US
-    assert np.abs(seams).max() <= SOUND_US // 1000, "more than 0.1 % of a packet"
+    # and a µs where two stamps happen to be a packet's length and one apart, which is taken for that length
+    assert np.abs(seams).max() <= SOUND_US // 1000 + 1, "more than 0.1 % of a packet"
     truth = np.arange(first, first + len(places)) * SOUND_US + 100_000
     assert np.abs(places - truth).max() < 3_000
 
