@@ -17,6 +17,7 @@ from .scans import RunScan, media_ends
 
 #: Clocks that are read on both sides agree to this; a browser's are 1 ms apart, drift is ±500 ppm.
 _CLOSE_MS = 1_000
+_FASTEST = 1_000  #: no device runs fast by more than one part of so many
 #: Media lags behind its delivery by up to 2.5 s (Chromium's MP4); a recorder under load by some seconds more.
 _LATEST_MS = 30_000
 #: What is so far from the recording is not cut at its border: its clock is wrong.
@@ -113,7 +114,8 @@ def _possible(claim: Anchor, seen: Sequence[_Seen], frame: Frame, sounds: bool) 
     """Does nothing contradict it?"""
     last_ms = max((item.end_ms for item in seen), default=0)
     room_ms = _CLOSE_MS + claim.err_ms
-    if any(claim.zero_ms + item.end_ms > item.chunk.received_ms + room_ms for item in seen):
+    # of media that runs fast there is more than there was time
+    if any(claim.zero_ms + item.end_ms - item.end_ms // _FASTEST > item.chunk.received_ms + room_ms for item in seen):
         return False  # it was received before it was recorded
     if claim.zero_ms + last_ms < frame.from_ms - _FAR_MS or claim.zero_ms > frame.to_ms + _FAR_MS:
         return False  # nothing of it is anywhere near the recording

@@ -12,6 +12,8 @@ from callreel.clock import TRUSTED, Anchor
 from callreel.model import Chunk, Participant, Segment
 from callreel.scans import RunScan
 from callreel.timeline import plan_timeline
+from tests.unit.test_drift import ZERO_MS as CLIENT_ZERO_MS
+from tests.unit.test_drift import Client
 from tests.unit.test_timeline import ZERO_MS, recording, run, track
 
 START_MS = 4_000  #: µs of truth: when the recorder was started, ms behind the recording's start
@@ -187,3 +189,14 @@ def test_a_start_that_is_not_believed_moves_nothing_else() -> None:
 
 def test_everything_that_may_be_trusted_is_explained() -> None:
     assert set(TRUSTED) == {"probe", "neighbour", "received", "media"}
+
+
+@pytest.mark.parametrize(("clock_ppm", "media_ppm"), [(500, 0), (0, 500), (-500, 0), (0, -500)])
+def test_hours_of_media_that_run_fast_contradict_no_probe(clock_ppm: float, media_ppm: float) -> None:
+    """At 500 ppm media is 3.6 s ahead of the server after two hours, and no less recorded for that."""
+    segment, scanned = Client(clock_ppm=clock_ppm, media_ppm=media_ppm, jitter_s=0.05).record(7_200)
+    participant = Participant(participant_id="p", name="p", tracks=(track(segment),))
+    frame = Frame(from_ms=CLIENT_ZERO_MS, to_ms=CLIENT_ZERO_MS + 7_200_000)
+    found, _ = place_segment(participant, segment, [scanned], frame)
+    assert found.trusted == "probe"
+    assert abs(found.zero_ms - CLIENT_ZERO_MS) <= 30
