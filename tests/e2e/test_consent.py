@@ -40,8 +40,9 @@ class Call:
         """The recording and its manifest, once all of both is made so."""
         deadline = time.monotonic() + WITHIN_S
         while True:
-            state = await self.server.finished(self.recording_id, WITHIN_S)
+            await self.server.finished(self.recording_id, WITHIN_S)
             manifest = await self.server.json_file(self.recording_id, "manifest.json")
+            state = await self.server.finished(self.recording_id, WITHIN_S)  # asked last, so never older than that
             out = {track["withheld"] for p in manifest["participants"] for track in p["tracks"]}
             if (True in out) == build_without and all(a["status"] == "ready" for a in state["artifacts"]):
                 return state, manifest

@@ -134,12 +134,12 @@ def test_nothing_survives_when_it_is_killed(data_dir: Path, tmp_path: Path) -> N
 
 def test_whoever_dies_is_started_again(own_stack: Stack) -> None:
     for wanted in ("ingest.app:create_app", "workers.sweep", "workers.settings.Worker", "valkey-server"):
-        pid = next(pid for pid, line in own_stack.children().items() if wanted in line)
-        before = sum(wanted in line for line in own_stack.children().values())
+        pid = next(pid for pid, line in own_stack.started().items() if wanted in line)
+        before = sum(wanted in line for line in own_stack.started().values())
         os.kill(pid, signal.SIGKILL)
         wait_until_gone({pid}, within_s=2)
         deadline = time.monotonic() + 15
-        while sum(wanted in line for line in own_stack.children().values()) < before:
+        while sum(wanted in line for line in own_stack.started().values()) < before:
             assert time.monotonic() < deadline, f"{wanted} did not come back:\n{own_stack.output}"
             time.sleep(0.1)
     deadline = time.monotonic() + 15
@@ -227,7 +227,7 @@ def test_the_wheel_records_without_the_checkout(tmp_path: Path) -> None:
         assert httpx.get(f"{stack.url}/readyz").status_code == 200
         assert "javascript" in httpx.get(f"{stack.url}/client/callreel.js").headers["content-type"]
         assert httpx.get(f"{stack.url}/").status_code == 200
-        programs = [line for line in stack.children().values() if "valkey-server" not in line]
+        programs = [line for line in stack.started().values() if "valkey-server" not in line]
         assert all(line.startswith(str(python)) for line in programs), programs
         film = asyncio.run(record_a_call(stack, tmp_path))
     findings, _ = examine(film, SHORT_CALL)
