@@ -94,6 +94,8 @@ class Control:
             number = len(list(self.storage.list(keys.call_prefix(call_id))))
             latest = self.latest(call_id)
             if latest is not None and latest.status in ACTIVE:
+                if key and (begun := self._begun_with(call_id, key)):
+                    return begun  # between the first look and this one the same was said, and was quicker
                 raise RecordingActive(
                     f"Call {call_id} is being recorded already; stop that first.", recordingId=latest.recording_id
                 )

@@ -29,6 +29,9 @@ ACTIONS = {
     "stop": "stop",
     "pause": "pause",
     "resume": "resume",
+    "layout": "layout",
+    "compose": "compose",
+    "discard": "discard",  # a film that was composed
     "delete": "delete",
     "close": "close",
     "reopen": "reopen",

@@ -66,6 +66,15 @@ def test_a_start_makes_a_recording_that_others_find(world: World) -> None:
     assert world.observer.told == [(recording.recording_id, 1, "started")]
 
 
+def test_a_start_that_is_overtaken_by_itself_is_the_same_recording(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = world.control.start("call", "host", {}, key="k")
+    look, looks = world.control._begun_with, iter([None])  # the first look was before the other one had begun
+    monkeypatch.setattr(world.control.__class__, "_begun_with", lambda _, *of: next(looks, look(*of)))
+    assert world.control.start("call", "host", {}, key="k") == begun
+
+
 def test_a_second_start_is_told_which_recording_runs(world: World) -> None:
     first = world.control.start("call", "host", {})
     with pytest.raises(RecordingActive) as refused:
