@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import BrowserContext, Page, Playwright
 
 from tests.kit import ears, eyes
 from tests.kit.browser import ADA, GRACE, Person, enter, launch, page_elsewhere, sees, until
@@ -107,6 +107,16 @@ def test_page_and_server_may_live_on_different_origins(playwright: Playwright, c
         assert address.startswith(stack.url)
 
 
+def wait_for_locks(context: BrowserContext, address: str) -> None:
+    """Until no window of an address's origin holds a lock: the browser lets go of them some time after it closed it."""
+    looking = context.new_page()
+    looking.goto(address)
+    until(
+        lambda: not looking.evaluate("navigator.locks.query().then(({ held }) => held.length)"), 30, "no lock is held"
+    )
+    looking.close()
+
+
 def test_a_window_that_went_away_offline_sends_the_rest_when_it_is_opened_again(
     playwright: Playwright, chromium: str, stack: Stack, tmp_path: Path
 ) -> None:
@@ -129,8 +139,7 @@ def test_a_window_that_went_away_offline_sends_the_rest_when_it_is_opened_again(
         until(lambda: "to send" in page.inner_text(".tile.mine"), 30, "that it says what waits")
         page.close(run_before_unload=False)
         context.set_offline(False)
-        time.sleep(3)  # the browser lets go of a window's locks some time after it was closed
-
+        wait_for_locks(context, f"{stack.url}/livez")
         page = enter(context, link, ADA.name)
         page.wait_for_selector("text=pieces from your last visit were sent", timeout=20_000)
         page.click("#record")
