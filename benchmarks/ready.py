@@ -175,7 +175,7 @@ def _largest_job_mb(stack: Stack) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=int, nargs="+", default=[5, 60], help="lengths of the calls (default 5 60)")
-    parser.add_argument("--live", type=float, nargs="+", default=[3, 20], help="of which so many are live, each")
+    parser.add_argument("--live", type=float, nargs="+", default=[3, 28], help="of which so many are live, each")
     parser.add_argument("--height", type=int, choices=(360, 720), default=360, help="of the cameras (default 360)")
     parser.add_argument("--fsync", choices=("always", "never"), default="always")
     parser.add_argument("--folder", type=Path, help="where it stores (default: the temporary folder)")
