@@ -92,7 +92,7 @@ def test_a_segment_keeps_its_media_type_and_a_second_copy_of_its_head(desk: Desk
     recording_id = desk.begun()
     said(desk.chunk(recording_id, 1), 201)
     said(desk.chunk(recording_id, 0), 201)
-    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]
+    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]  # it is a local one
     assert (root / "head").read_bytes() == media(0, 0)
     segment = load(desk.storage, recording_id).track("cam").segments[0]  # type: ignore[union-attr]
     assert segment.mime_type == 'video/webm;codecs="vp9,opus"'
@@ -105,7 +105,7 @@ def test_a_large_chunk_goes_over_the_disk(desk: Desk, data_dir: Path) -> None:
         said(desk.chunk(recording_id, seq, content), 201)
         said(desk.chunk(recording_id, seq, content), 200)
         assert stored(desk, recording_id)[0, seq] == content
-    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]
+    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]  # it is a local one
     assert (root / "head").read_bytes() == media(0, 0, 1024 * 1024 - 1)
     assert litter(data_dir) == []
 
@@ -114,7 +114,7 @@ def test_a_whole_large_file_keeps_its_head_too(desk: Desk, data_dir: Path) -> No
     recording_id = desk.begun()
     content = media(0, 0, 3_000_000)
     said(desk.chunk(recording_id, 0, content), 201)
-    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]
+    root = desk.storage.path(f"recordings/{recording_id}/segments/alice/cam/000000")  # type: ignore[attr-defined]  # it is a local one
     assert (root / "head").read_bytes() == content
     assert litter(data_dir) == []
 

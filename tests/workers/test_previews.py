@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ class Looked:
     build: Build
     files: dict[str, bytes]
     before: dict[str, Artifact]  #: while a chunk was missing
-    manifest: dict[str, object]
+    manifest: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def cues(text: str) -> Iterator[tuple[int, int, str, tuple[int, int, int, int]]]
 
 
 def test_all_that_was_announced_is_there_and_the_manifest_lists_it(looked: Looked) -> None:
-    expected = {each["name"] for each in looked.manifest["previews"]}  # type: ignore[attr-defined]
+    expected = {each["name"] for each in looked.manifest["previews"]}
     assert looked.files.keys() == expected
     tracks = {previews.wave_name(run.participant, run.track_id) for run in looked.capture.runs if run.kind != "video"}
     assert tracks
