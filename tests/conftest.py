@@ -82,3 +82,20 @@ def chromium() -> str:
     found = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert found, "Chromium is missing; scripts/test installs it, or says how"
     return found
+
+
+class AtOnce:
+    """Says at once what failed: should a run not come to its end, its summary is never printed."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and report.outcome in ("failed", "rerun"):
+            terminal.write(f"\n{report.outcome}: {report.nodeid} ({report.when})\n{report.longreprtext}\n")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "CI" in os.environ and not hasattr(config, "workerinput"):  # not in the processes of pytest-xdist
+        config.pluginmanager.register(AtOnce(config))

@@ -61,7 +61,9 @@ def camera(dummy: Dummy, length_ms: int) -> list[Blob]:
     """A recorder's Blobs of pictures, `video/webm;codecs=vp8`."""
 
     def packets(file: av.container.OutputContainer) -> Iterator[av.Packet[Any]]:
-        stream = file.add_stream("libvpx", rate=_FPS, options={"deadline": "realtime", "cpu-used": "8", "g": "30"})
+        # one thread: libvpx's others wait for each other by spinning, and may do so for minutes on a busy machine
+        options = {"deadline": "realtime", "cpu-used": "8", "g": "30", "threads": "1"}
+        stream = file.add_stream("libvpx", rate=_FPS, options=options)
         assert isinstance(stream, av.VideoStream)
         (stream.width, stream.height), stream.pix_fmt = _SIZE_PX, "yuv420p"
         stream.time_base = stream.codec_context.time_base = _MS

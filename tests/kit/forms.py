@@ -102,9 +102,11 @@ class Encoder:
     bit_rate: int = 600_000  #: of pictures
 
 
-_HURRY = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "100"}
+# One thread, for libvpx makes its others wait for each other by spinning: of two encoders on two cores none may end.
+_ALONE = {"threads": "1"}
+_HURRY = _ALONE | {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "100"}
 # a key frame each 1.5 s or so, for with it a fragment begins
-_H264 = {"preset": "ultrafast", "tune": "zerolatency", "bf": "0", "g": "45", "crf": "22"}
+_H264 = _ALONE | {"preset": "ultrafast", "tune": "zerolatency", "bf": "0", "g": "45", "crf": "22"}
 
 ENCODERS: dict[str, Encoder] = {
     "vp8": Encoder(name="libvpx", options=_HURRY | {"crf": "12"}),

@@ -33,7 +33,7 @@ def complete_file(form: str, codec: str, *, pictures: bool) -> bytes:
     """A tone of three seconds, and one colour; H.264 with pictures that lean on later ones."""
     file = io.BytesIO()
     with av.open(file, "w", format=form) as out:
-        video = out.add_stream("libx264", rate=FPS) if pictures else None
+        video = out.add_stream("libx264", rate=FPS, options={"threads": "1"}) if pictures else None
         if video is not None:
             video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
         sound = out.add_stream(codec, rate=RATE_HZ)

@@ -47,8 +47,9 @@ def call() -> Capture:
 def webm(stamps_ms: list[int]) -> bytes:
     """VP8 of 640 × 360, a key frame at each stamp."""
     file = io.BytesIO()
+    options = {"deadline": "realtime", "cpu-used": "16", "g": "1", "threads": "1"}
     with av.open(file, "w", format="webm") as out:
-        stream = out.add_stream("libvpx", rate=30, options={"deadline": "realtime", "cpu-used": "16", "g": "1"})
+        stream = out.add_stream("libvpx", rate=30, options=options)
         stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
         picture = av.VideoFrame(640, 360, "yuv420p")
         for plane in picture.planes:
