@@ -61,7 +61,7 @@ def camera(dummy: Dummy, length_ms: int) -> list[Blob]:
     """A recorder's Blobs of pictures, `video/webm;codecs=vp8`."""
 
     def packets(file: av.container.OutputContainer) -> Iterator[av.Packet[Any]]:
-        # one thread: libvpx's others wait for each other by spinning, and may do so for minutes on a busy machine
+        # one thread: libvpx makes its others wait for each other by spinning, and this machine may be busy
         options = {"deadline": "realtime", "cpu-used": "8", "g": "30", "threads": "1"}
         stream = file.add_stream("libvpx", rate=_FPS, options=options)
         assert isinstance(stream, av.VideoStream)

@@ -102,7 +102,7 @@ class Encoder:
     bit_rate: int = 600_000  #: of pictures
 
 
-# One thread, for libvpx makes its others wait for each other by spinning: of two encoders on two cores none may end.
+# One thread: libvpx makes its others wait for each other by spinning, and tests have company.
 _ALONE = {"threads": "1"}
 _HURRY = _ALONE | {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "100"}
 # a key frame each 1.5 s or so, for with it a fragment begins

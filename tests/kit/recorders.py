@@ -6,7 +6,9 @@ WebM and Matroska are cut at any byte, for a Blob's border has nothing to do wit
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -151,6 +153,9 @@ def _pictures(
     stream.time_base = stream.codec_context.time_base = _MS
     packets: list[av.Packet[Any]] = []
     context = _another(how, take.size) if how.tag else stream.codec_context
+    if how.name == "libsvtav1":
+        context.open()
+        _be_ordinary()
     size, keyed = take.size, -1
     for at in stamps:
         here = [later for since, later in take.later if since <= at]
@@ -167,6 +172,16 @@ def _pictures(
             frame.pict_type, keyed = PictureType.I, at // _KEY_MS
         packets += _of(stream, context.encode(frame))
     return packets + _of(stream, context.encode(None))
+
+
+def _be_ordinary() -> None:
+    """Take back what SVT-AV1 does where root runs it: it makes the thread that opens it, and its own, real-time ones.
+
+    All that is started from then on would be too, and a browser of real time leaves nobody else a processor.
+    """
+    if sys.platform == "linux":
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
 def _another(how: Encoder, size: tuple[int, int]) -> av.VideoCodecContext:

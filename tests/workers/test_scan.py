@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -195,6 +197,8 @@ def test_codecs_are_called_by_their_names_and_not_by_their_decoders() -> None:
     call = generate_call(3, count=1, length_ms=4000, change=lambda p: replace(p, recorder=Recorder.WEBM_AV1))
     scan = whole(call.runs[0])
     assert (scan.video_codec, scan.audio_codec) == ("av1", "opus")
+    if sys.platform == "linux":  # what starts from now on must not be of real time; see tests.kit.recorders
+        assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {os.SCHED_OTHER}
 
 
 def test_chunks_may_be_single_bytes() -> None:
