@@ -18,7 +18,7 @@ from redis.client import Pipeline
 from redis.commands.core import Script
 from redis.retry import Retry
 
-from . import keys, metrics
+from . import editions, keys, metrics
 from .control import now_ms
 from .errors import Unavailable
 from .failpoints import failpoint
@@ -119,7 +119,9 @@ class Index:
             what = "gone" if recording.status == Status.DELETED else "final"
         channel = keys.wake(recording.call_id) if wake else ""
         names = [keys.index_recording(recording.recording_id), keys.INDEX_OPEN, keys.INDEX_TELLING, keys.INDEX_ALL]
-        args = [recording.recording_id, recording.sequence, what, channel, *fields]
+        names.append(keys.INDEX_OUTDATED)
+        due_ms = editions.due_ms(recording)
+        args = [recording.recording_id, recording.sequence, what, channel, "" if due_ms is None else due_ms, *fields]
         ask(lambda: self._note(keys=names, args=args, client=pipeline))
         failpoint("index.noted")
 
@@ -163,6 +165,10 @@ class Index:
         ids = sorted(ask(lambda: self.redis.smembers(keys.INDEX_OPEN)))
         found = zip(ids, ask(lambda: facts_of(ids)), strict=True)
         return [_open(recording_id, facts) for recording_id, facts in found if "status" in facts]
+
+    def outdated(self, now_ms: int) -> list[str]:
+        """Recordings of which something is to be deleted by now that was replaced. Raises `Unavailable`."""
+        return list(ask(lambda: self.redis.zrangebyscore(keys.INDEX_OUTDATED, 0, now_ms)))
 
     def recording_ids(self) -> list[str]:
         """Every recording, deleted ones too, newest first. Raises `Unavailable`, `IndexLost`."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import keys
+from . import editions, keys
 from .errors import RecordingDeleted, Unavailable, UnknownRecording
 from .failpoints import failpoint
 from .model import PREVIEWS, Artifact, Composition, Options, Participant, Recording, Segment, Track, Word
@@ -125,9 +125,9 @@ def _start(recording_id: str, fact: Fact) -> Recording:
 
 def apply(state: Recording, fact: Fact) -> Recording:
     """The state after one more fact. Raises `InvalidState`."""
-    state = replace(state, status=after(state.status, fact.type), before=state.status, sequence=fact.sequence)
+    changed = replace(state, status=after(state.status, fact.type), before=state.status, sequence=fact.sequence)
     step = _STEPS.get(fact.type)
-    return step(state, fact) if step else state
+    return editions.followed(state, step(changed, fact), fact.at_ms) if step else changed
 
 
 def _paused(state: Recording, fact: Fact) -> Recording:
@@ -256,6 +256,10 @@ def _dropped(state: Recording, fact: Fact) -> Recording:
     return replace(state, dropped=(*state.dropped, fact.data["list"]))
 
 
+def _tidied(state: Recording, fact: Fact) -> Recording:
+    return replace(state, tidied=fact.data["sequence"])
+
+
 def _failed(state: Recording, fact: Fact) -> Recording:
     return replace(state, ended_ms=fact.at_ms, error_code=fact.data["code"], error_message=fact.data["message"])
 
@@ -274,6 +278,8 @@ def forget(state: Recording) -> Recording:
         artifacts=(),
         compositions=(),
         discarded=frozenset(),
+        held=(),
+        outdated=(),
         gaps=(),
         sync=(),
         complete=False,
@@ -321,6 +327,7 @@ _STEPS: dict[str, Callable[[Recording, Fact], Recording]] = {
     "updated": _completed,
     "failed": _failed,
     "dropped": _dropped,
+    "tidied": _tidied,
     "artifact": _artifact,
     "artifacts": _artifacts,
     "composition_added": _composition_added,

@@ -191,6 +191,11 @@ def logo(recording_id: str, sha256: str) -> str:
     return f"recordings/{recording_id}/derived/logos/{sha256}.png"
 
 
+def window_prefixes(recording_id: str) -> list[str]:
+    """All that is stored of windows stands behind these under their keys, each with an ending."""
+    return [f"recordings/{recording_id}/derived/{part}/" for part in ("windows", "plans", "notes", "speeds")]
+
+
 def window_plan(recording_id: str, key: str) -> str:
     return f"recordings/{recording_id}/derived/plans/{key}.json"
 
@@ -213,8 +218,9 @@ def window_note(recording_id: str, key: str) -> str:
     return f"recordings/{recording_id}/derived/notes/{key}.json"
 
 
-def artifact(recording_id: str, name: str, sha256: str) -> str:
-    return artifact_prefix(recording_id, name) + sha256
+def artifact(recording_id: str, name: str, sha256: str, edition: int = 0) -> str:
+    """`edition`: how often this content had been replaced before, for no name is used again."""
+    return artifact_prefix(recording_id, name) + sha256 + (f".{edition}" if edition else "")
 
 
 def artifact_prefix(recording_id: str, name: str) -> str:
@@ -266,6 +272,7 @@ INDEX_LOCK = "callreel:rebuilding"  #: held by the one process that fills the in
 INDEX_ENTRIES = "callreel:index:"  #: everything below is made anew by a rebuild
 INDEX_ALL = "callreel:index:all"  #: every recording, by when it began
 INDEX_OPEN = "callreel:index:open"  #: set of recordings somebody has to look after
+INDEX_OUTDATED = "callreel:index:outdated"  #: recordings whose files replaced others, by when those are deleted
 INDEX_TELLING = "callreel:index:telling"  #: set of recordings whose news nobody has looked at for webhooks
 WAKE_PREFIX = "callreel:wake:"  #: channels: something was written to a recording of this call
 

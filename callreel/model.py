@@ -123,6 +123,18 @@ class Artifact:
     sha256: str = ""  #: names the object as well
     error: str = ""
     stepped_down_ms: int = 0  #: how much of it was encoded faster than its profile asks for, to keep up with the call
+    edition: int = 0  #: how often this very content had been replaced under its name before; part of its object's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outdated:
+    """A file that another one took the place of, or that was taken back; without a digest there are windows at most."""
+
+    name: str
+    sha256: str
+    edition: int
+    at_ms: int  #: when, the server's clock
+    sequence: int  #: the fact that did it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +198,9 @@ class Recording:
     compositions: tuple[Composition, ...] = ()  #: in the order in which they were asked for
     discarded: frozenset[str] = frozenset()  #: files of those that were taken back
     hasty: frozenset[str] = frozenset()  #: keys of its films' windows that were encoded in haste
+    held: tuple[Artifact, ...] = ()  #: what was ready of what is announced anew
+    outdated: tuple[Outdated, ...] = ()  #: in the order in which they were replaced, deleted ones too
+    tidied: int = 0  #: number of the fact up to which what was replaced is deleted
     asked: int = 0  #: number of the last fact that asked for a composition, or took one back
     sequence: int = 0  #: how many facts the journal had
     before: Status | None = None  #: the status before the last of them

@@ -65,6 +65,8 @@ WORKS: dict[str, Work] = {
     "export": Work(function="workers.jobs.export", queue="export", timeout_s=3600, retries=1),
     # Decodes key frames and sound of a whole film: a day of it within half an hour.
     "previews": Work(function="workers.jobs.previews", queue="export", timeout_s=3600, retries=1),
+    # Plans the recording's films once more, and deletes.
+    "tidy": Work(function="workers.jobs.tidy", queue="export", timeout_s=1800, retries=1),
     "delete": Work(function="workers.jobs.delete", queue="export", timeout_s=3600, at_front=True, retries=1),
 }
 
@@ -106,6 +108,10 @@ class Queue:
     def previews(self, recording_id: str) -> bool:
         """Make what is looked at before a film is played."""
         return self._ask("previews", [(recording_id,)]) == 1
+
+    def tidy(self, recording_id: str) -> bool:
+        """Delete what was replaced long enough ago."""
+        return self._ask("tidy", [(recording_id,)]) == 1
 
     def delete(self, recording_id: str) -> bool:
         """Remove all there is of a recording that is being deleted."""

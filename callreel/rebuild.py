@@ -163,7 +163,10 @@ def _lost(storage: Storage, recording: Recording) -> list[str]:
     """Files that the journal tells as ready and that are not there."""
     ready = [each for each in recording.artifacts if each.status == "ready"]
     there = {entry.key for entry in storage.list(keys.artifacts_prefix(recording.recording_id))} if ready else set()
-    return [each.name for each in ready if keys.artifact(recording.recording_id, each.name, each.sha256) not in there]
+    stored = (
+        (each.name, keys.artifact(recording.recording_id, each.name, each.sha256, each.edition)) for each in ready
+    )
+    return [name for name, key in stored if key not in there]
 
 
 def recording_ids(storage: Storage) -> Iterator[str]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from . import keys
+from . import editions, keys
 from .errors import ObjectMissing
 from .model import Artifact, Options, Recording
 from .outputs import DEFAULT, profile_of
@@ -22,7 +22,7 @@ from .windows import Window
 HLS, DASH = "hls/index.m3u8", "dash/manifest.mpd"
 MIME_TYPES = {HLS: "application/vnd.apple.mpegurl", DASH: "application/dash+xml"}
 #: The list that grows, where other editions of a stream are named by their manifest's digest.
-LIVE = "live"
+LIVE = editions.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ def film_pieces(storage: Storage, state: Recording, sha256: str) -> tuple[Piece,
     number = streamed(state.options)
     if number is None:
         return ()
-    film = json.loads(storage.get(keys.artifact(state.recording_id, "manifest.json", sha256)))["films"][number]
+    film = json.loads(storage.get(editions.key_of(state, "manifest.json", sha256)))["films"][number]
     pieces, first = [], 0
     for k, (key, pictures) in enumerate(zip(film["windows"], film.get("windowPictures", ()), strict=False)):
         pieces.append(Piece(k=k, key=key, first=first, pictures=pictures))

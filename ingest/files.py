@@ -111,7 +111,7 @@ class FileCalls:
         found = next((artifact for artifact in state.artifacts if artifact.name == name), None)
         if found is not None and found.status == "ready":
             return Served(
-                key=keys.artifact(recording_id, name, found.sha256),
+                key=keys.artifact(recording_id, name, found.sha256, found.edition),
                 start=0,
                 size_bytes=found.size_bytes,
                 digest=found.sha256,

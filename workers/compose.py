@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from callreel import journal, keys, repository
+from callreel import editions, journal, keys, repository
 from callreel.consent import withheld
 from callreel.cuts import plan_film
 from callreel.errors import CallreelError
@@ -66,7 +66,7 @@ def publish(bench: Bench, recording_id: str) -> bool:
         told = {"leftOut": join.left_out(bench.storage, recording_id, film.windows)} | _of(build, film)
         state = _tell(bench, recording_id, asked, made, told)
         if made.name in state.discarded:  # taken back meanwhile
-            bench.storage.delete(keys.artifact(recording_id, made.name, made.sha256))
+            bench.storage.delete(keys.artifact(recording_id, made.name, made.sha256, made.edition))
         published = True
     return published
 
@@ -101,6 +101,8 @@ def _tell(bench: Bench, recording_id: str, asked: Composition, artifact: Artifac
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
         if state.status is not Status.COMPLETED or asked not in state.compositions:
+            return None
+        if not editions.fit(state, [artifact]):
             return None
         return "updated", {
             "complete": state.complete,

@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from callreel import journal, keys, repository
+from callreel import editions, journal, keys, repository
 from callreel.alone import SELF_CONTAINED
 from callreel.errors import CallreelError, MediaUnreadable
 from callreel.failpoints import failpoint
@@ -115,9 +115,10 @@ def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) 
         with job_folder(bench.storage) as name:
             target = Path(name) / f"track.{file.extension}"
             try:
-                artifact = _made(file, target, write_file(bench.storage, build, track, file, target))
+                artifact = _made(recording, file, target, write_file(bench.storage, build, track, file, target))
                 failpoint("export.made")
-                bench.storage.put_if_absent(keys.artifact(recording_id, artifact.name, artifact.sha256), target)
+                key = keys.artifact(recording_id, artifact.name, artifact.sha256, artifact.edition)
+                bench.storage.put_if_absent(key, target)
             except (av.FFmpegError, MediaUnreadable, ValueError) as error:
                 artifact = Artifact(
                     name=file.name, kind="track", status="failed", mime_type=file.mime_type, error=str(error)[:300]
@@ -137,7 +138,7 @@ def give_up(bench: Bench, recording_id: str, participant_id: str, track_id: str,
             _tell(bench, recording_id, failed, state.build)
 
 
-def _made(file: TrackFile, target: Path, duration_ms: int) -> Artifact:
+def _made(recording: Recording, file: TrackFile, target: Path, duration_ms: int) -> Artifact:
     with target.open("rb") as data:
         digest = file_digest(data, "sha256").hexdigest()
     return Artifact(
@@ -148,6 +149,7 @@ def _made(file: TrackFile, target: Path, duration_ms: int) -> Artifact:
         size_bytes=target.stat().st_size,
         duration_ms=duration_ms,
         sha256=digest,
+        edition=editions.edition_of(recording, file.name, digest),
     )
 
 
@@ -157,7 +159,7 @@ def _tell(bench: Bench, recording_id: str, artifact: Artifact, build: str) -> No
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
         told = state.build != build or artifact in state.artifacts
-        return None if told else ("artifact", asdict(artifact))
+        return None if told or not editions.fit(state, [artifact]) else ("artifact", asdict(artifact))
 
     bench.control.append(recording_id, decide)
 

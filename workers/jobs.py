@@ -25,6 +25,7 @@ from . import export as exporting
 from . import join as joining
 from . import previews as previewing
 from . import render as rendering
+from . import tidy as tidying
 from . import withhold as withholding
 from .due import Due
 from .settings import require_worker
@@ -155,6 +156,16 @@ def previews(recording_id: str) -> None:
     except _GONE:
         return
     tools.queue.advance(recording_id)
+
+
+def tidy(recording_id: str) -> None:
+    require_worker()
+    tools = bench()
+    try:
+        with tools.turns.trying("tidy", recording_id):
+            tidying.tidy(tools, recording_id)
+    except _GONE:
+        return
 
 
 def delete(recording_id: str) -> None:

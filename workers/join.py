@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from callreel import certificate, journal, keys, repository
+from callreel import certificate, editions, journal, keys, repository
 from callreel.errors import ObjectMissing
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
@@ -44,9 +44,9 @@ def join(bench: Bench, recording_id: str) -> bool:
     lacking, speeds = left_out(bench.storage, recording_id, build.windows), speeds_of(bench.storage, recording_id)
     told = manifest(build, [asdict(film) for film in films], lacking, behind, speeds)
     body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
-    listing = _put(bench.storage, recording_id, "manifest.json", "manifest", "application/json", body)
+    listing = _put(bench.storage, recording, "manifest.json", "manifest", "application/json", body)
     page = certificate.page(recording, build.timeline, build.syncs).encode()
-    certified = _put(bench.storage, recording_id, certificate.NAME, "certificate", "text/html", page)
+    certified = _put(bench.storage, recording, certificate.NAME, "certificate", "text/html", page)
     failpoint("join.manifest")
     artifacts = (*films, listing, certified, *previews.pending(build), *export.pending(build))
     data = {
@@ -60,8 +60,8 @@ def join(bench: Bench, recording_id: str) -> bool:
 
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
-        if state.build != recording.build:  # somebody else was quicker, and may have known of more
-            return None
+        if state.build != recording.build or not editions.fit(state, artifacts):
+            return None  # somebody else was quicker, and may have known of more
         return ("completed" if state.status is Status.PROCESSING else "updated"), data
 
     state = bench.control.append(recording_id, decide)
@@ -69,11 +69,20 @@ def join(bench: Bench, recording_id: str) -> bool:
     return state.build == build.digest
 
 
-def _put(storage: Storage, recording_id: str, name: str, kind: str, mime_type: str, body: bytes) -> Artifact:
+def _put(storage: Storage, recording: Recording, name: str, kind: str, mime_type: str, body: bytes) -> Artifact:
     """Store a small file that is told of the film."""
     digest = sha256(body).hexdigest()
-    storage.put_if_absent(keys.artifact(recording_id, name, digest), body)
-    return Artifact(name=name, kind=kind, status="ready", mime_type=mime_type, size_bytes=len(body), sha256=digest)
+    edition = editions.edition_of(recording, name, digest)
+    storage.put_if_absent(keys.artifact(recording.recording_id, name, digest, edition), body)
+    return Artifact(
+        name=name,
+        kind=kind,
+        status="ready",
+        mime_type=mime_type,
+        size_bytes=len(body),
+        sha256=digest,
+        edition=edition,
+    )
 
 
 def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
@@ -97,8 +106,9 @@ def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
             duration_ms=duration_ms,
             sha256=digest,
             stepped_down_ms=_stepped_down_ms(bench.storage, recording_id, film),
+            edition=editions.edition_of(build.recording, film.name, digest),
         )
-        bench.storage.put_if_absent(keys.artifact(recording_id, made.name, digest), path)
+        bench.storage.put_if_absent(keys.artifact(recording_id, made.name, digest, made.edition), path)
     failpoint("join.film")
     return made
 

@@ -16,7 +16,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from PIL import Image
 
-from callreel import journal, keys, previews, repository, waveforms
+from callreel import editions, journal, keys, previews, repository, waveforms
 from callreel.clock import US_PER_S, samples
 from callreel.errors import CallreelError
 from callreel.failpoints import failpoint
@@ -57,7 +57,8 @@ def make_previews(bench: Bench, recording_id: str) -> None:
     made = []
     for name, data in _files(bench.storage, build):
         digest = sha256(data).hexdigest()
-        bench.storage.put_if_absent(keys.artifact(recording_id, name, digest), data)
+        edition = editions.edition_of(recording, name, digest)
+        bench.storage.put_if_absent(keys.artifact(recording_id, name, digest, edition), data)
         made.append(
             Artifact(
                 name=name,
@@ -66,6 +67,7 @@ def make_previews(bench: Bench, recording_id: str) -> None:
                 mime_type=known[name].mime_type,
                 size_bytes=len(data),
                 sha256=digest,
+                edition=edition,
             )
         )
     failpoint("previews.stored")
@@ -87,7 +89,9 @@ def _tell(bench: Bench, recording_id: str, artifacts: list[Artifact], build: str
     def decide(state: Recording) -> Draft | None:
         journal.refuse_deleted(state)
         told = state.build != build or all(artifact in state.artifacts for artifact in artifacts)
-        return None if told else ("artifacts", {"artifacts": [asdict(artifact) for artifact in artifacts]})
+        if told or not editions.fit(state, artifacts):
+            return None
+        return "artifacts", {"artifacts": [asdict(artifact) for artifact in artifacts]}
 
     bench.control.append(recording_id, decide)
 

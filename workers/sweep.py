@@ -41,6 +41,7 @@ TICK_S = 1.0
 _LEASE_MS = 5000  #: how long a sweeper that died goes on leading
 _RECOVER_S = 1.0  #: how often lost jobs are looked for: a few short questions
 _CLEAN_S = 600.0
+_TIDY_AGAIN_MS = 60_000  #: it plans the whole recording, and waits only where that is being made anew
 _REFRESH_S = 30.0  #: how long the index may not know what a process wrote that died before it could tell
 _LITTER_S = 6 * 3600  #: no upload or render writes nothing to its file for so long
 
@@ -70,6 +71,7 @@ class Sweeper:
         default_factory=dict
     )  #: id → status, when asked, pause until again
     _rests_until_ms: dict[str, int] = field(default_factory=dict)  #: id → not looked after before; what cannot be read
+    _tidies: dict[str, int] = field(default_factory=dict)  #: id → not asked to tidy up before
     _rolled: dict[str, int] = field(
         default_factory=dict
     )  #: id → windows that were asked for; pauses only make it early
@@ -110,6 +112,7 @@ class Sweeper:
             with self._alone(recording.recording_id) as rests:
                 if not rests:
                     self._look_after(recording)
+        self._tidy()
         owed.ask(owed.Owed(self.index.redis), self.settings, self.queue, now_ms())
         ids = {recording.recording_id for recording in found}
         self._asked = {each: asked for each, asked in self._asked.items() if each in ids}
@@ -182,6 +185,15 @@ class Sweeper:
             pause_ms = min(max(2 * pause_ms, least_ms), _LAST_AGAIN_MS)
             self._asked[recording.recording_id] = (recording.status, _steady_ms(), pause_ms)
             failpoint("sweep.asked")
+
+    def _tidy(self) -> None:
+        """Ask for the deletion of what was replaced long enough ago."""
+        due = set(self.index.outdated(now_ms()))
+        self._tidies = {each: until_ms for each, until_ms in self._tidies.items() if each in due}
+        for recording_id in sorted(due):
+            if _steady_ms() >= self._tidies.get(recording_id, 0):
+                self._tidies[recording_id] = _steady_ms() + _TIDY_AGAIN_MS
+                self.queue.tidy(recording_id)
 
     def _roll(self, recording: OpenRecording, at_ms: int) -> None:
         """Ask for a window once the time to wait for its media is over; uploads ask as soon as it is there."""

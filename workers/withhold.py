@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from callreel import keys
 from callreel.consent import withheld
-from callreel.cuts import plan_film
 from callreel.manifest import Build
 
 from .advance import Bench
+from .tidy import windows_of
 
 
 def forget_withheld(bench: Bench, build: Build) -> int:
@@ -21,11 +21,8 @@ def forget_withheld(bench: Bench, build: Build) -> int:
     recording, recording_id = build.recording, build.recording.recording_id
     if not withheld(recording):
         return 0
-    window_ms = bench.settings.window_ms
-    more = [plan_film(recording, build.timeline, build.scans, each, window_ms) for each in recording.compositions]
-    windows = [*build.windows, *(window for film in more for window in film.windows)]
-    stay = {keys.window(recording_id, window.key, window.form) for window in windows}
-    stay |= {keys.artifact(recording_id, artifact.name, artifact.sha256) for artifact in recording.artifacts}
+    stay = {keys.window(recording_id, window.key, window.form) for window in windows_of(bench, build)}
+    stay |= {keys.artifact(recording_id, each.name, each.sha256, each.edition) for each in recording.artifacts}
     prefixes = keys.windows_prefix(recording_id), keys.artifacts_prefix(recording_id)
     gone = [entry.key for prefix in prefixes for entry in bench.storage.list(prefix) if entry.key not in stay]
     if bench.control.state(recording_id).asked != recording.asked:  # some of it may be a film that is new

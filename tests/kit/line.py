@@ -50,7 +50,7 @@ def make_film(root: Path, redis_url: str, recording_id: str) -> Made:
     ]
     joining.join(bench, recording_id)
     recording = repository.load(bench.storage, recording_id)
-    files = {a.name: root / keys.artifact(recording_id, a.name, a.sha256) for a in recording.artifacts}
+    files = {a.name: root / keys.artifact(recording_id, a.name, a.sha256, a.edition) for a in recording.artifacts}
     manifest = json.loads(files["manifest.json"].read_bytes())
     return Made(
         status=recording.status,

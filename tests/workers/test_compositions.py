@@ -75,7 +75,7 @@ class Recorded:
     def path(self, file: str) -> Path:
         found = self.artifact(file)
         assert found.status == "ready", found
-        return self.root / keys.artifact(self.recording_id, file, found.sha256)
+        return self.root / keys.artifact(self.recording_id, file, found.sha256, found.edition)
 
     def objects(self) -> dict[str, bytes]:
         """All that is derived or made, by its key."""

@@ -302,3 +302,29 @@ def test_the_command_sweeps_and_ends_politely(redis_url: str, data_dir: Path, co
     finally:
         process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
+
+
+def test_what_was_replaced_an_hour_ago_is_to_be_deleted(
+    sweeper: Sweeper, control: Control, clock: Clock, queue: Queue
+) -> None:
+    sweeper.tick()
+    ids = []
+    for call, ago_s in (("one", 3_500), ("two", 3_700)):
+        clock.ago_ms = ago_s * 1000
+        recording_id = control.start(call, "host", {}).recording_id
+        control.stop(call)
+        control.append(recording_id, lambda state: ("drained", {}))
+        made = {"complete": True, "gaps": [], "build": "b", "artifacts": []}
+        control.append(recording_id, lambda state, made=made: ("completed", made))  # type: ignore[misc]  # mypy cannot type a lambda with a default
+        ids.append(recording_id)
+    exports = RqQueue("export", connection=queue.redis, serializer=JSONSerializer)
+    sweeper.tick()
+    (job,) = exports.get_jobs()
+    assert (job.func_name, list(job.args)) == ("workers.jobs.tidy", [ids[1]])
+    job.delete()
+    sweeper.tick()
+    assert exports.get_jobs() == [], "not every second"
+    control.append(ids[1], lambda state: ("tidied", {"sequence": state.sequence}))
+    sweeper._tidies.clear()
+    sweeper.tick()
+    assert exports.get_jobs() == []
