@@ -151,16 +151,16 @@ def _steps(told: Deliveries) -> list[tuple[int, int]]:
     The server's clock must have seen the same: a client's clock that was set moves `at` alone.
     """
     found: list[tuple[int, int]] = []
-    delays = told.at_us - told.media_us, told.received_us - told.media_us
-    last, probed = 0, not np.isnan(told.offset_us).all()
-    for i in range(_AROUND, len(told) - _AROUND + 1):
-        if i - last < _AROUND:
-            continue
-        # where there is but one clock, what comes late after an outage must not look like it
-        end = i + _AROUND if probed else len(told)
-        jumps = [_jump(delay[i - _AROUND : i], delay[i:end]) for delay in delays]
-        if jumps[0] and jumps[1] and abs(jumps[0] - jumps[1]) < max(_STEP_US, abs(jumps[0]) / 2):
-            found.append((round(told.media_us[i - 1]), round(jumps[0])))
+    if len(told) < 2 * _AROUND:
+        return found
+    probed = not np.isnan(told.offset_us).all()
+    by_client = _jumps(told.at_us - told.media_us, probed)
+    by_server = _jumps(told.received_us - told.media_us, probed)
+    agree = np.abs(by_client - by_server) < np.maximum(_STEP_US, np.abs(by_client) / 2)
+    last = 0
+    for i in (np.flatnonzero((by_client != 0) & (by_server != 0) & agree) + _AROUND).tolist():
+        if i - last >= _AROUND:
+            found.append((round(told.media_us[i - 1]), round(by_client[i - _AROUND])))
             last = i
     return found
 
@@ -174,12 +174,23 @@ def _told_jumps(told: Deliveries, delay_us: Floats, pauses: Sequence[Pause]) -> 
     return found
 
 
-def _jump(before: Floats, after: Floats) -> float:
-    """By how much the lower edge of delays moved, if they moved for good; else 0."""
-    way = float(after.min() - before.min())
-    if way > max(_STEP_US, 3 * float(before.max() - before.min())):
-        return way
-    return way if float(after.max()) < float(before.min()) - _BACK_US else 0.0
+def _jumps(delay: Floats, probed: bool) -> Floats:
+    """By how much the lower edge of delays moved, if they moved for good, else 0; of each place that has `_AROUND`
+    deliveries on both sides, from the first such place on."""
+    around = np.lib.stride_tricks.sliding_window_view(delay, _AROUND)
+    least, most = around.min(axis=1), around.max(axis=1)
+    before_least, before_most = least[:-_AROUND], most[:-_AROUND]
+    if probed:
+        after_least, after_most = least[_AROUND:], most[_AROUND:]
+    else:  # where there is but one clock, what comes late after an outage must not look like it
+        back = delay[::-1]
+        count = len(before_least)
+        after_least = np.minimum.accumulate(back)[::-1][_AROUND : _AROUND + count]
+        after_most = np.maximum.accumulate(back)[::-1][_AROUND : _AROUND + count]
+    way = after_least - before_least
+    later = way > np.maximum(_STEP_US, 3 * (before_most - before_least))
+    found: Floats = np.where(later | (after_most < before_least - _BACK_US), way, 0.0)
+    return found
 
 
 def _corrections(told: Deliveries, delay_us: Floats) -> list[int]:

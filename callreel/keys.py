@@ -178,7 +178,7 @@ def scan(recording_id: str, digest: str) -> str:
 
 def levels(recording_id: str, digest: str) -> str:
     """How loud a piece of a run is."""
-    return f"recordings/{recording_id}/derived/levels/{digest}.npz"
+    return f"recordings/{recording_id}/derived/levels/{digest}.bin"
 
 
 def head(recording_id: str, sha256: str) -> str:

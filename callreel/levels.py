@@ -7,18 +7,18 @@ known again on another microphone.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import arrays
+
 #: Part of every digest: raise it when measuring changes, and all is measured again. Scans stay what they are.
-LEVELS_VERSION = 1
+LEVELS_VERSION = 2
 STEP_US = 100_000
 FINE_US = 20_000
 FINE = STEP_US // FINE_US  #: fine steps in a step
@@ -30,6 +30,7 @@ UNKNOWN = -32768
 QUIETEST = -12_000
 
 Levels16 = NDArray[np.int16]
+_ARRAYS = ("loudness", "peak", "fine")
 
 
 def _none() -> Levels16:
@@ -74,12 +75,9 @@ def joined(pieces: Sequence[Levels]) -> Levels:
 
 
 def encode(levels: Levels) -> bytes:
-    file = io.BytesIO()
-    arrays: dict[str, NDArray[Any]] = {name: getattr(levels, name) for name in ("loudness", "peak", "fine")}
-    np.savez_compressed(file, allow_pickle=False, first=np.int64(levels.first), **arrays)
-    return file.getvalue()
+    return arrays.pack({"first": levels.first}, {name: getattr(levels, name) for name in _ARRAYS})
 
 
 def decode(data: bytes) -> Levels:
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        return Levels(first=int(stored["first"]), loudness=stored["loudness"], peak=stored["peak"], fine=stored["fine"])
+    facts, stored = arrays.unpack(data)
+    return Levels(first=int(facts["first"]), **{name: stored[name] for name in _ARRAYS})

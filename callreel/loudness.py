@@ -61,10 +61,17 @@ def plan_gains(voices: Mapping[Place, Voice], borders_us: Sequence[int]) -> Gain
     evened = {place: _follow(voice.power, spans, _VOICE) for place, voice in voices.items()}
     mixed = np.zeros(steps[-1])
     for place, voice in voices.items():
-        for (a, b), gain in zip(spans, evened[place], strict=True):
-            mixed[a:b] += np.nan_to_num(voice.power[a:b]) * 10 ** ((gain or 0) / 1000)
+        if (known := _known(voice.power[: len(mixed)])) is not None:
+            factors = [10 ** ((gain or 0) / 1000) for gain in evened[place]]
+            mixed[known] += np.nan_to_num(voice.power[known]) * np.repeat(factors, np.diff(steps))[known]
     together = _follow(mixed, spans, _MIX)
     return {place: _stepped(own, together) for place, own in evened.items()}
+
+
+def _known(power: Floats) -> slice | None:
+    """From the first step of which something is known to the last; a segment is a small part of a long call."""
+    there = np.flatnonzero(~np.isnan(power))
+    return slice(int(there[0]), int(there[-1]) + 1) if len(there) else None
 
 
 def ramp(gains: Sequence[Gain], k: int, from_us: int, to_us: int, lead_in_us: int) -> list[tuple[int, int]]:
@@ -90,24 +97,26 @@ class _Leveller:
     range: _Range
     gain_db: int | None = None
     _heard: Floats = field(default_factory=lambda: np.zeros(0))  #: the last blocks with a voice
+    _wanted: float | None = None  #: what they ask for
 
     def hear(self, a: int, b: int) -> None:
         """Take in the blocks that end in the steps [a, b)."""
-        recent = self.power[max(0, b - FLOOR_STEPS) : b]
-        recent = recent[~np.isnan(recent)]
-        if not len(recent):
-            return
         new = self.power[a:b]
         new = new[~np.isnan(new)]
+        if not len(new):
+            return
+        recent = self.power[max(0, b - FLOOR_STEPS) : b]
+        recent = recent[~np.isnan(recent)]
         floor = float(np.percentile(lufs(recent), 10))
         self._heard = np.concatenate([self._heard, new[voiced(lufs(new), floor)]])[-_LOOK_BACK:]
+        if len(self._heard) >= _FEWEST:
+            gate = self._heard.mean() / 10 ** (_GATE_LU / 10)
+            self._wanted = TARGET_LUFS - float(lufs(self._heard[self._heard > gate].mean()))
 
     def decide(self, *, afresh: bool) -> int | None:
-        if len(self._heard) < _FEWEST:
+        if self._wanted is None:
             return self.gain_db
-        gate = self._heard.mean() / 10 ** (_GATE_LU / 10)
-        wanted = TARGET_LUFS - float(lufs(self._heard[self._heard > gate].mean()))
-        wanted = min(max(wanted, self.range.least), self.range.most)
+        wanted = min(max(self._wanted, self.range.least), self.range.most)
         self.gain_db = self.gain_db or 0
         if afresh or abs(wanted - self.gain_db) > self.range.hold:
             self.gain_db = round(wanted / self.range.step) * self.range.step
@@ -115,11 +124,14 @@ class _Leveller:
 
 
 def _follow(power: Floats, spans: Sequence[tuple[int, int]], allowed: _Range) -> list[Gain]:
-    leveller = _Leveller(_blocks(power), allowed)
+    blocks = _blocks(power)
+    known = _known(blocks) or slice(0, 0)
+    leveller = _Leveller(blocks, allowed)
     found: list[Gain] = []
     for k, (a, b) in enumerate(spans):
         gain_db = leveller.decide(afresh=k % _AFRESH == 0)
-        leveller.hear(a, b)
+        if a < known.stop and b > known.start:
+            leveller.hear(a, b)
         if gain_db is None:  # nothing was heard before: what is heard in the window itself has to do
             gain_db = leveller.decide(afresh=False)
         found.append(None if gain_db is None else gain_db * 100)

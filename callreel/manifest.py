@@ -139,7 +139,7 @@ def manifest(
                 "profile": film.profile.to_json(),
                 "copied": bool(film.copied),
                 "windows": [window.key for window in film.windows],
-                "windowPictures": [window.plan["pictures"] for window in film.windows],
+                "windowPictures": [window.seen["pictures"] for window in film.windows],
                 "file": dict(file),
             }
             for film, file in zip(build.films, files, strict=True)

@@ -99,8 +99,8 @@ def _poster(film: Film, grid_us: Sequence[int]) -> int:
     starts_us: list[int] = []
     shown: list[int] = []
     for window in film.windows:
-        first = window.plan["firstPicture"]
-        for piece in window.plan["slices"]:
+        first = window.seen["firstPicture"]
+        for piece in window.seen["slices"]:
             starts_us.append(picture_us(first, film.profile.fps))
             shown.append(sum("input" in tile for tile in piece["tiles"]))
             first += piece["pictures"]

@@ -38,7 +38,7 @@ def settled_us(recording: Recording, scans: Scans, timeline: Timeline, now_ms: i
 
 def due(windows: tuple[Window, ...], settled: int, per_window: int) -> list[Window]:
     """The windows that nothing will change any more: whole, and with what the encoder wants behind them."""
-    return [w for w in windows if w.plan["pictures"] == per_window and w.to_us + LEAD_OUT_US <= settled]
+    return [w for w in windows if w.seen["pictures"] == per_window and w.to_us + LEAD_OUT_US <= settled]
 
 
 def _reach_us(track: Track, scans: Scans, timeline: Timeline, patience_ms: int) -> int | None:

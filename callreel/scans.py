@@ -6,21 +6,22 @@ digest of the bytes it came from. Byte positions count from the first byte of th
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import arrays
 from .levels import Levels
 from .model import Chunk
 
 #: Part of every scan's digest: raise it when scanning changes, and all is scanned again.
-SCAN_VERSION = 2
+SCAN_VERSION = 3
 
 Container = Literal["matroska", "mp4", "ogg"]
 Ints = NDArray[np.int64]
@@ -52,7 +53,7 @@ class Packets:
         return int(self.pts_us[-1] + self.duration_us[-1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunScan:
     """One run of chunks, scanned."""
 
@@ -77,23 +78,28 @@ class RunScan:
     def last_seq(self) -> int:
         return self.first_seq + len(self.chunk_sha256) - 1
 
-    @property
+    @cached_property
     def head_sha256(self) -> str:
         return sha256(self.head).hexdigest()
 
+    @cached_property
+    def chunk_ends(self) -> Ints:
+        """The byte behind each chunk."""
+        return np.cumsum(self.chunk_bytes, dtype=np.int64)
+
     def chunks_of(self, from_byte: int, to_byte: int) -> tuple[int, int]:
         """Indices [a, b) of the run's chunks that hold these bytes."""
-        ends = np.cumsum(self.chunk_bytes)
-        return int(np.searchsorted(ends, from_byte, "right")), int(np.searchsorted(ends, to_byte - 1, "right")) + 1
+        a, b = np.searchsorted(self.chunk_ends, (from_byte, to_byte - 1), "right")
+        return int(a), int(b) + 1
 
     def reading(self, from_byte: int, to_byte: int) -> tuple[int, int, int, int]:
         """Chunks [a, b) of the run to read so that these bytes decode, and which bytes, from the first of chunk a."""
         if len(self.starts):
             from_byte = self.start_before(from_byte)
         else:  # one file without parts, its index perhaps at its end: all of it or nothing
-            from_byte, to_byte = 0, sum(self.chunk_bytes)
+            from_byte, to_byte = 0, int(self.chunk_ends[-1])
         a, b = self.chunks_of(from_byte, to_byte)
-        skipped = sum(self.chunk_bytes[:a])
+        skipped = int(self.chunk_ends[a - 1]) if a else 0
         return a, b, from_byte - skipped, to_byte - skipped
 
     def start_before(self, byte: int) -> int:
@@ -104,7 +110,7 @@ class RunScan:
     def start_behind(self, byte: int) -> int:
         """The first place not before `byte` at which reading could begin; the run's end where there is none."""
         index = int(np.searchsorted(self.starts, byte, "left"))
-        return int(self.starts[index]) if index < len(self.starts) else sum(self.chunk_bytes)
+        return int(self.starts[index]) if index < len(self.starts) else int(self.chunk_ends[-1])
 
 
 def media_ends(runs: Iterable[RunScan]) -> dict[int, int]:
@@ -114,7 +120,7 @@ def media_ends(runs: Iterable[RunScan]) -> dict[int, int]:
         packets = run.audio if len(run.audio) else run.video
         if run.error or not len(packets):
             continue
-        borders = np.cumsum(run.chunk_bytes)
+        borders = run.chunk_ends
         index = np.minimum(np.searchsorted(borders, packets.to_byte, "left"), len(borders) - 1)
         latest = np.full(len(borders), -1, np.int64)
         np.maximum.at(latest, index, packets.pts_us + packets.duration_us)
@@ -138,28 +144,24 @@ _FACTS = ("container", "video_codec", "audio_codec", "error", "note", "first_seq
 def encode(scan: RunScan) -> bytes:
     facts = {name: getattr(scan, name) for name in _FACTS}
     facts |= {"sha256": scan.chunk_sha256, "bytes": scan.chunk_bytes, "head": scan.head.hex()}
-    arrays: dict[str, NDArray[Any]] = {"starts": scan.starts}
+    stored = {"starts": scan.starts}
     for kind, packets in (("video", scan.video), ("audio", scan.audio)):
-        arrays |= {f"{kind}_{name}": getattr(packets, name) for name in Packets.__slots__}
-    file = io.BytesIO()
-    arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    np.savez_compressed(file, allow_pickle=False, **arrays)
-    return file.getvalue()
+        stored |= {f"{kind}_{name}": getattr(packets, name) for name in Packets.__slots__}
+    return arrays.pack(facts, stored)
 
 
 def decode(data: bytes) -> RunScan:
-    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        facts = json.loads(stored["facts"].tobytes())
+    facts, stored = arrays.unpack(data)
 
-        def packets(kind: str) -> Packets:
-            return Packets(**{name: stored[f"{kind}_{name}"] for name in Packets.__slots__})
+    def packets(kind: str) -> Packets:
+        return Packets(**{name: stored[f"{kind}_{name}"] for name in Packets.__slots__})
 
-        return RunScan(
-            chunk_sha256=tuple(facts.pop("sha256")),
-            chunk_bytes=tuple(facts.pop("bytes")),
-            head=bytes.fromhex(facts.pop("head")),
-            starts=stored["starts"],
-            video=packets("video"),
-            audio=packets("audio"),
-            **facts,
-        )
+    return RunScan(
+        chunk_sha256=tuple(facts.pop("sha256")),
+        chunk_bytes=tuple(facts.pop("bytes")),
+        head=bytes.fromhex(facts.pop("head")),
+        starts=stored["starts"],
+        video=packets("video"),
+        audio=packets("audio"),
+        **facts,
+    )

@@ -40,11 +40,14 @@ def place_packets(packets: Packets, first: int, end: int, from_us: int, to_us: i
     leads = pts - played
     pieces = _pieces(leads)
     if len(pieces) == 1:
+        start, target = _border(pts, leads, 0, len(pts), from_us), _border(pts, leads, 0, len(pts), to_us)
+        begin = start if start is not None else _first(pts, leads)
+        way = 0 if target is None else abs(target - begin)
+        a, b = np.searchsorted(pts, (from_us, to_us), "left")
+        if way <= int(lengths[a:b].sum()) * _SLEW_PPM // 1_000_000:
+            return played + _slew(pts, lengths, begin, begin if target is None else target, from_us, to_us)
         # no step that could be told from jitter, and yet the borders are further apart than may be slewed
-        begin, target = _border(pts, leads, 0, len(pts), from_us), _border(pts, leads, 0, len(pts), to_us)
-        way = 0 if target is None else abs(target - (begin if begin is not None else _first(pts, leads)))
-        if way > int(lengths[(pts >= from_us) & (pts < to_us)].sum()) * _SLEW_PPM // 1_000_000:
-            pieces = _split(leads)
+        pieces = _split(leads)
     levels = np.zeros(len(pts), np.int64)
     for number, (a, b) in enumerate(pieces):
         start = _border(pts, leads, a, b, from_us) if number == 0 else None
@@ -74,7 +77,8 @@ def _split(leads: Ints) -> list[tuple[int, int]]:
 def _pieces(leads: Ints) -> list[tuple[int, int]]:
     """Packets [a, b) between steps of the stamps that stay."""
     found, a = list[tuple[int, int]](), 0
-    if len(leads) > _AGREE:
+    # what is nowhere a step apart has none; as a rule that is so
+    if len(leads) > _AGREE and int(leads.max()) - int(leads.min()) > _STEP_US:
         # all packets at once, for of an hour there are some hundred thousand
         sums = np.concatenate(([0], np.cumsum(leads)))
         ahead = np.lib.stride_tricks.sliding_window_view(leads, _AGREE)
@@ -94,15 +98,13 @@ def _pieces(leads: Ints) -> list[tuple[int, int]]:
 
 def _border(pts: Ints, leads: Ints, a: int, b: int, at_us: int) -> int | None:
     """The level at a border, of the stamps of the half second before it; None where there are none of this piece."""
-    near = (pts > at_us - REACH_US) & (pts <= at_us)
-    near[:a] = False
-    near[b:] = False
-    if not bool(near.any()):
+    first, end = (int(index) for index in np.searchsorted(pts, (at_us - REACH_US, at_us), "right"))
+    near = leads[max(a, first) : min(b, end)]
+    if not len(near):
         return None
     # steps are looked for anew among these few, for the window on the other side knows no others
-    indexes = np.flatnonzero(near)
-    last = _pieces(leads[indexes])[-1]
-    return _mean(leads[indexes[last[0] : last[1]]])
+    last = _pieces(near)[-1]
+    return _mean(near[last[0] : last[1]])
 
 
 def _slew(pts: Ints, lengths: Ints, begin: int, target: int, from_us: int, to_us: int) -> Ints:

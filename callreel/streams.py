@@ -66,7 +66,7 @@ def profile(options: Options) -> Profile | None:
 def append(storage: Storage, recording_id: str, windows: Iterable[Window]) -> None:
     """Let rendered windows be seen. What is shown at a place stays, whatever becomes of it in the film."""
     for window in windows:
-        told = {"key": window.key, "firstPicture": window.plan["firstPicture"], "pictures": window.plan["pictures"]}
+        told = {"key": window.key, "firstPicture": window.seen["firstPicture"], "pictures": window.seen["pictures"]}
         storage.put_if_absent(keys.streamed_window(recording_id, window.k), json.dumps(told).encode())
 
 

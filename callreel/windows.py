@@ -7,8 +7,9 @@ equal plans are equal windows, whoever asks for them, and what is stored under a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -41,19 +42,27 @@ class Window:
 
     k: int
     key: str
-    plan: dict[str, Any]  #: what decides the window; its digest is the key
+    seen: dict[str, Any]  #: its plan but for the sound
+    #: What of everybody's sound is heard. Told anew whenever it is asked for: it is most of a plan, and most windows
+    #: of a long recording are rendered already: all that is wanted of those is the key.
+    hear: Callable[[], list[dict[str, Any]]] = field(compare=False, repr=False)
     from_us: int
     to_us: int
 
     @property
+    def plan(self) -> dict[str, Any]:
+        """What decides the window; its digest is the key."""
+        return {**self.seen, "audio": self.hear()}
+
+    @property
     def form(self) -> str:
-        return form_of(self.plan["profile"])
+        return form_of(self.seen["profile"])
 
 
 def in_full(window: Window) -> Window:
     """The window under another key, to be encoded at its profile's own speed whatever the haste."""
-    plan = {**window.plan, "full": True}
-    return replace(window, key=sha256(canonical(plan)).hexdigest(), plan=plan)
+    window = replace(window, seen={**window.seen, "full": True})
+    return replace(window, key=sha256(canonical(window.plan)).hexdigest())
 
 
 def form_of(profile: Mapping[str, Any]) -> str:
@@ -94,11 +103,32 @@ def plan_windows(
     borders_us = [picture_us(number, fps) for number in (*firsts, count)]
     gains = plan_gains(heard, borders_us) if profile.has_sound else {}
     cuts = [(max(first, begin), min(first + per_window, end, count)) for first in firsts]
+    parts = _Parts(timeline, slices, fps, profile.has_sound)
     return [
-        plan_window(timeline, scans, profile, slices, gains, k, *cut)
+        plan_window(timeline, scans, profile, parts.seen(*cut), parts.heard(*cut), gains, k, *cut)
         for k, cut in enumerate(cuts)
         if k >= first_k and cut[0] < cut[1]
     ]
+
+
+class _Parts:
+    """What of a whole film there is in one window, found without looking at all of it for each."""
+
+    def __init__(self, timeline: Timeline, slices: Sequence[Slice], fps: int, has_sound: bool) -> None:
+        self._slices, self._fps = slices, fps
+        self._firsts = [piece.first for piece in slices]
+        self._clips = [clip for clip in timeline.clips if has_sound and clip.kind == "audio"]
+        self._from_us = np.array([clip.from_us for clip in self._clips], np.int64)
+        self._to_us = np.array([clip.to_us for clip in self._clips], np.int64)
+
+    def seen(self, first: int, end: int) -> Sequence[Slice]:
+        """The slices of the pictures [first, end); slices cover a film without a hole."""
+        return self._slices[max(0, bisect_right(self._firsts, first) - 1) : bisect_left(self._firsts, end)]
+
+    def heard(self, first: int, end: int) -> list[Clip]:
+        """The clips that are mixed for them, in the timeline's order."""
+        from_us, to_us = picture_us(first, self._fps) - LEAD_IN_US, picture_us(end, self._fps) + LEAD_OUT_US
+        return [self._clips[index] for index in np.flatnonzero((self._from_us < to_us) & (self._to_us > from_us))]
 
 
 def plan_window(
@@ -106,35 +136,28 @@ def plan_window(
     scans: Scans,
     profile: Profile,
     slices: Sequence[Slice],
+    clips: Sequence[Clip],
     gains: Gains,
     k: int,
     first: int,
     end: int,
 ) -> Window:
-    """The window of the pictures [first, end)."""
+    """The window of the pictures [first, end), in which these slices are seen and these clips are heard."""
     fps = profile.fps
     from_us, to_us = picture_us(first, fps), picture_us(end, fps)
-    inputs = _Inputs(scans, fps)
+    inputs = _Inputs(timeline, scans, fps)
     planned = []
     for piece in slices:
         a, b = max(piece.first, first), min(piece.end, end)
         if a < b:
-            shown: dict[str, Any] = {"pictures": b - a, "tiles": inputs.tiles(timeline, piece, a, b)}
+            shown: dict[str, Any] = {"pictures": b - a, "tiles": inputs.tiles(piece, a, b)}
             if piece.logo:
                 shown["logo"] = piece.logo.placed(profile.width_px, profile.height_px)
             if piece.background:
                 shown["background"] = piece.background
             # the layout may have no place for who is there: then nobody is waited for
             planned.append(shown if piece.tiles or piece.waiting else {**shown, "waiting": False})
-    sound = [
-        _sound(clip, scans[clip.place][clip.run], gains, k, from_us, to_us, profile.audio_rate_hz)
-        for clip in timeline.clips
-        if profile.has_sound
-        and clip.kind == "audio"
-        and clip.from_us < to_us + LEAD_OUT_US
-        and clip.to_us > from_us - LEAD_IN_US
-    ]
-    plan = {
+    seen = {
         "v": [RENDER_VERSION, CARD_VERSION],
         "profile": profile.to_json(),
         "k": k,
@@ -142,21 +165,29 @@ def plan_window(
         "pictures": end - first,
         "slices": planned,
         "video": inputs.planned(),
-        "audio": [item for item in sound if item is not None],
     }
-    return Window(k=k, key=sha256(canonical(plan)).hexdigest(), plan=plan, from_us=from_us, to_us=to_us)
+
+    def hear() -> list[dict[str, Any]]:
+        sound = [
+            _sound(clip, scans[clip.place][clip.run], gains, k, from_us, to_us, profile.audio_rate_hz) for clip in clips
+        ]
+        return [item for item in sound if item is not None]
+
+    key = sha256(canonical({**seen, "audio": hear()})).hexdigest()
+    return Window(k=k, key=key, seen=seen, hear=hear, from_us=from_us, to_us=to_us)
 
 
 class _Inputs:
     """The video inputs of one window: one for each clip, read from the key frame before its first picture."""
 
-    def __init__(self, scans: Scans, fps: int) -> None:
+    def __init__(self, timeline: Timeline, scans: Scans, fps: int) -> None:
+        self._clips = timeline.clips
         self._scans = scans
         self._half_us = US_PER_S // fps // 2  # the nearest picture is shown, so it may be half a step ahead
         self._fps = fps
-        self._ranges: dict[Clip, tuple[int, int]] = {}
+        self._ranges: dict[int, tuple[int, int]] = {}  #: by the clip's place in the timeline
 
-    def tiles(self, timeline: Timeline, piece: Slice, a: int, b: int) -> list[dict[str, Any]]:
+    def tiles(self, piece: Slice, a: int, b: int) -> list[dict[str, Any]]:
         """The tiles of a slice's pictures [a, b), as the renderer wants them."""
         found = []
         for tile in piece.tiles:
@@ -169,28 +200,30 @@ class _Inputs:
                 "height": region.height_px,
             }
             if tile.clip is not None:
-                item |= self._use(timeline.clips[tile.clip], a, b)
+                item |= self._use(tile.clip, a, b)
             found.append(item)
         return found
 
-    def _use(self, clip: Clip, a: int, b: int) -> dict[str, int]:
-        """Which of the clip's pictures are shown: times in µs of media time."""
+    def _use(self, number: int, a: int, b: int) -> dict[str, int]:
+        """Which of a clip's pictures are shown: times in µs of media time."""
+        clip = self._clips[number]
         pts = self._scans[clip.place][clip.run].video.pts_us
-        base_us, end_us = (clip.line.media_us(picture_us(number, self._fps)) for number in (a, b))
+        base_us, end_us = (clip.line.media_us(picture_us(picture, self._fps)) for picture in (a, b))
         first = max(0, int(np.searchsorted(pts, base_us + self._half_us, "right")) - 1)
         last_us = clip.line.media_us(picture_us(b - 1, self._fps)) + self._half_us
         last = max(first, int(np.searchsorted(pts, last_us, "right")) - 1)
-        before = self._ranges.get(clip)
-        self._ranges[clip] = (first, last) if before is None else (min(first, before[0]), max(last, before[1]))
+        before = self._ranges.get(number)
+        self._ranges[number] = (first, last) if before is None else (min(first, before[0]), max(last, before[1]))
         # the clip's place in `planned()`: inputs keep the order in which they were first used
-        tile = {"input": list(self._ranges).index(clip), "baseUs": base_us, "firstUs": int(pts[first])}
+        tile = {"input": list(self._ranges).index(number), "baseUs": base_us, "firstUs": int(pts[first])}
         # between knots the line is straight, and a window has two pieces at most: their mean is right to some ms
         gain_ppm = clip.line.gain_ppm(base_us, end_us)
         return tile | {"gainPpm": gain_ppm} if gain_ppm else tile
 
     def planned(self) -> list[dict[str, Any]]:
         found = []
-        for clip, (first, last) in self._ranges.items():
+        for number, (first, last) in self._ranges.items():
+            clip = self._clips[number]
             run = self._scans[clip.place][clip.run]
             key = int(np.flatnonzero(run.video.key[: first + 1])[-1])
             from_byte = int(run.video.from_byte[key : last + 1].min())

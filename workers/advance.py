@@ -186,14 +186,15 @@ def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None
     if missing:
         objects = _objects(storage, build)
         for window in missing:
+            made = window.plan
             used = {
                 digest: objects[digest]
-                for item in (*window.plan["video"], *window.plan["audio"])
+                for item in (*made["video"], *made["audio"])
                 for digest in (item["head"], *item["chunks"])
             }
-            shown = [piece["logo"]["sha256"] for piece in window.plan["slices"] if "logo" in piece]
+            shown = [piece["logo"]["sha256"] for piece in made["slices"] if "logo" in piece]
             used |= {digest: objects[digest] for digest in shown}
-            body = json.dumps({"plan": window.plan, "objects": used}).encode()
+            body = json.dumps({"plan": made, "objects": used}).encode()
             storage.put_if_absent(keys.window_plan(recording.recording_id, window.key), body)
     return [window.key for window in missing]
 

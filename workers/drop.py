@@ -105,8 +105,8 @@ def _paused(build: Build, window_ms: int) -> list[list[Chunk]]:
     read = {
         digest
         for film in (*build.films, *_more(build, window_ms))
-        for window in film.windows
-        for item in (*window.plan["video"], *window.plan["audio"])
+        for made in (window.plan for window in film.windows)
+        for item in (*made["video"], *made["audio"])
         for digest in item["chunks"]
     }
     found: list[list[Chunk]] = []

@@ -119,7 +119,7 @@ def _behind(film: Film) -> int:
     """Samples that a cut's sound begins behind its pictures, less than a frame. Sound alone is behind nothing."""
     if not film.profile.has_pictures:
         return 0
-    plan, rate_hz = film.windows[0].plan, film.profile.audio_rate_hz
+    plan, rate_hz = film.windows[0].seen, film.profile.audio_rate_hz
     first, _ = sound_frames(plan)
     return first * SOUND[film.profile.audio_codec].frame - int(plan["firstPicture"]) * rate_hz // film.profile.fps
 

@@ -28,7 +28,7 @@ def film(duration_us: int, profile: Profile = PROFILES["720p"], people: tuple[in
         tiles = [{"input": n} for n in range(people[k] if k < len(people) else 1)]
         slices = [{"pictures": count, "tiles": [*tiles, {"label": "a card"}]}]
         plan = {"firstPicture": from_us * profile.fps // 1_000_000, "pictures": count, "slices": slices}
-        windows.append(Window(k=k, key=str(k), plan=plan, from_us=from_us, to_us=to_us))
+        windows.append(Window(k=k, key=str(k), seen=plan, hear=list, from_us=from_us, to_us=to_us))
     return Film(output=DEFAULT, profile=profile, windows=tuple(windows))
 
 
