@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 
 from benchmarks import hour
@@ -26,6 +25,7 @@ from callreel.embedded import start_index
 from callreel.logs import configure_logs
 from callreel.settings import load_settings
 from tests.kit import cadence, ears
+from tests.kit import ffmpegs as found_ffmpegs
 from tests.kit.build import build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import NAMES, load_named
@@ -240,11 +240,10 @@ _APART = ("joins", "doubled")
 
 
 def ffmpegs() -> list[str]:
-    """The setting's, or the one of PATH and the one that came as a wheel."""
+    """The setting's, or all that are to be had."""
     if configured := os.environ.get("CALLREEL_FFMPEG"):
         return [configured]
-    found = [path for path in (shutil.which("ffmpeg"), str(imageio_ffmpeg.get_ffmpeg_exe())) if path]
-    return [path for path in dict.fromkeys(found) if runner.version(path) >= (5, 1)]
+    return found_ffmpegs.found()
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from .cores import taken
 
 log = structlog.get_logger(__name__)
 
-_OLDEST = (5, 1)  #: older ones lack `-fps_mode`
+OLDEST = (5, 1)  #: older ones lack `-fps_mode`
 #: 25 decoders of 720p and an encoder use about 600 MB; addresses are cheaper than memory, so twice that and room.
 _ADDRESS_BYTES = 6 * 1024**3
 _OUTPUT_BYTES = 8 * 1024**3
@@ -44,7 +44,7 @@ def find_ffmpeg(configured: str = "") -> str:
     if configured:
         return configured
     found = shutil.which("ffmpeg")
-    if found and version(found) >= _OLDEST:
+    if found and version(found) >= OLDEST:
         return found
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
@@ -52,14 +52,14 @@ def find_ffmpeg(configured: str = "") -> str:
 def check(configured: str) -> None:
     """For a process that starts. Raises `InvalidSettings` where the setting names none that will do."""
     if configured:
-        oldest = ".".join(map(str, _OLDEST))
+        oldest = ".".join(map(str, OLDEST))
         try:
             found = version(configured)
         except OSError as error:
             raise InvalidSettings(
                 f"CALLREEL_FFMPEG={configured}: {error.strerror}. Name an ffmpeg of {oldest} or newer, or leave it out."
             ) from error
-        if found < _OLDEST:
+        if found < OLDEST:
             raise InvalidSettings(
                 f"CALLREEL_FFMPEG={configured} is no ffmpeg of {oldest} or newer. Name another one, or leave it out."
             )

@@ -22,6 +22,8 @@ Plan = dict[str, Any]
 
 #: What browsers record may be full range, and in the colours of PAL; a film is what players expect of HD.
 _COLOURS = {"out_range": "tv", "out_color_matrix": "bt709"}
+#: Told of the pictures, for ffmpeg 9 does not listen to what its encoder is told: else headers of windows differ.
+_TOLD = {"range": "tv", "color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709"}
 
 
 def render_pictures(
@@ -103,7 +105,7 @@ def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
         pieces.append(picture.filter("trim", end_frame=piece["pictures"]).filter("setsar", "1"))
     film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
     # concat gives a slice of one picture no length, so times are counted anew behind it
-    return film.filter("settb", f"1/{fps}").filter("setpts", "N")
+    return film.filter("settb", f"1/{fps}").filter("setpts", "N").filter("setparams", **_TOLD)
 
 
 def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[Any]:
