@@ -21,7 +21,7 @@ from .levels import Levels
 from .model import Chunk
 
 #: Part of every scan's digest: raise it when scanning changes, and all is scanned again.
-SCAN_VERSION = 3
+SCAN_VERSION = 4
 
 Container = Literal["matroska", "mp4", "ogg"]
 Ints = NDArray[np.int64]
@@ -61,7 +61,8 @@ class RunScan:
     chunk_sha256: tuple[str, ...]
     chunk_bytes: tuple[int, ...]
     container: Container = "matroska"
-    head: bytes = b""  #: what must precede any later bytes of the segment so that they decode
+    head: bytes = b""  #: what must precede any later bytes of the segment so that they decode …
+    lead: bytes = b""  #: … and then this, where the run begins in a Cluster whose beginning is lost (`workers.torn`)
     starts: Ints = field(default_factory=_none)  #: bytes at which reading can begin: Clusters, `moof`s, pages
     video: Packets = field(default_factory=Packets)
     audio: Packets = field(default_factory=Packets)
@@ -86,6 +87,11 @@ class RunScan:
     def chunk_ends(self) -> Ints:
         """The byte behind each chunk."""
         return np.cumsum(self.chunk_bytes, dtype=np.int64)
+
+    def opening(self, byte: int = 0) -> bytes:
+        """What precedes the run's bytes from this one on, or from the last place before it at which reading begins."""
+        torn = self.lead and self.start_behind(int(self.starts[0]) + 1) > byte
+        return self.head + self.lead if torn else self.head
 
     def chunks_of(self, from_byte: int, to_byte: int) -> tuple[int, int]:
         """Indices [a, b) of the run's chunks that hold these bytes."""
@@ -143,7 +149,7 @@ _FACTS = ("container", "video_codec", "audio_codec", "error", "note", "first_seq
 
 def encode(scan: RunScan) -> bytes:
     facts = {name: getattr(scan, name) for name in _FACTS}
-    facts |= {"sha256": scan.chunk_sha256, "bytes": scan.chunk_bytes, "head": scan.head.hex()}
+    facts |= {"sha256": scan.chunk_sha256, "bytes": scan.chunk_bytes, "head": scan.head.hex(), "lead": scan.lead.hex()}
     stored = {"starts": scan.starts}
     for kind, packets in (("video", scan.video), ("audio", scan.audio)):
         stored |= {f"{kind}_{name}": getattr(packets, name) for name in Packets.__slots__}
@@ -160,6 +166,7 @@ def decode(data: bytes) -> RunScan:
         chunk_sha256=tuple(facts.pop("sha256")),
         chunk_bytes=tuple(facts.pop("bytes")),
         head=bytes.fromhex(facts.pop("head")),
+        lead=bytes.fromhex(facts.pop("lead")),
         starts=stored["starts"],
         video=packets("video"),
         audio=packets("audio"),

@@ -278,13 +278,14 @@ def _inside(clip: Clip, run: RunScan, from_us: int, to_us: int) -> tuple[int, in
 
 def _reading(clip: Clip, run: RunScan, from_byte: int, to_byte: int) -> dict[str, Any]:
     """Which bytes an input consists of: the run's head, and a range of the chunks that hold it."""
+    opening = run.opening(from_byte)
     a, b, from_byte, to_byte = run.reading(from_byte, to_byte)
     return {
         "participantId": clip.participant_id,
         "trackId": clip.track_id,
         "seg": clip.seg,
         "container": run.container,
-        "head": run.head_sha256,
+        "head": sha256(opening).hexdigest(),
         "seq": run.first_seq + a,
         "chunks": list(run.chunk_sha256[a:b]),
         "bytes": [from_byte, to_byte],

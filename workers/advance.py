@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import takewhile
 
 import structlog
@@ -235,9 +236,10 @@ def _objects(storage: Storage, build: Build) -> dict[str, str]:
     }
     for runs in build.scans.values():
         for run in runs:
-            digest = run.head_sha256
-            found[digest] = keys.head(recording_id, digest)
-            storage.put_if_absent(found[digest], run.head)
+            for head in {run.head, run.opening()}:
+                digest = sha256(head).hexdigest()
+                found[digest] = keys.head(recording_id, digest)
+                storage.put_if_absent(found[digest], head)
     for digest, picture in logos.pictures(build.recording):
         found[digest] = keys.logo(recording_id, digest)
         storage.put_if_absent(found[digest], picture)

@@ -89,8 +89,8 @@ def _tracks_end(data: bytes) -> int | None:
     """Behind Matroska's Tracks, the last that a decoder needs before a Cluster."""
     at = 0
     while at < len(data):
-        element_id, begin, end = _element(data, at)
-        if not begin or element_id == _CLUSTER_ID:
+        element_id, begin, end = element(data, at)
+        if not begin or element_id == CLUSTER_ID:
             return None
         if element_id == _TRACKS_ID:
             return end if end <= len(data) else None
@@ -98,10 +98,10 @@ def _tracks_end(data: bytes) -> int | None:
     return None
 
 
-_SEGMENT_ID, _TRACKS_ID, _CLUSTER_ID = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"
+_SEGMENT_ID, _TRACKS_ID, CLUSTER_ID = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75"
 
 
-def _element(data: bytes, at: int) -> tuple[bytes, int, int]:
+def element(data: bytes, at: int) -> tuple[bytes, int, int]:
     """(id, begin and end of the content) of the EBML element at a position (RFC 8794, 4); all 0 where it is cut off."""
     id_end = at + 9 - data[at].bit_length()
     if id_end >= len(data):

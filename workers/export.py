@@ -220,7 +220,7 @@ def write_file(storage: Storage, build: Build, track: Track, file: TrackFile, ta
 def _bytes_of(storage: Storage, recording_id: str, segment: Segment, run: RunScan) -> bytes:
     chunks = [chunk for chunk in segment.chunks if run.first_seq <= chunk.seq <= run.last_seq]
     data = b"".join(storage.get(keys.chunk(recording_id, chunk)) for chunk in chunks)
-    return data if run.first_seq == 0 else run.head + data[run.start_behind(0) :]
+    return data if run.first_seq == 0 else run.opening() + data[run.start_behind(0) :]
 
 
 def _placed(source: InputContainer, clips: list[Clip]) -> Iterator[tuple[str, demux.Packet, int]]:

@@ -6,6 +6,8 @@ again just where it changed.
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import av
 import numpy as np
 import soxr
@@ -48,17 +50,17 @@ def run_levels(storage: Storage, recording_id: str, chunks: list[Chunk], run: Ru
         first = max(0, int(np.searchsorted(packets.pts_us, piece * _PIECE_US, "right")) - 1)
         end = int(np.searchsorted(packets.pts_us, (piece + 1) * _PIECE_US, "left"))
         warm = int(np.searchsorted(packets.pts_us, packets.pts_us[first] - _WARM_US, "left"))
-        a, b, from_byte, to_byte = run.reading(
-            int(packets.from_byte[warm:end].min()), int(packets.to_byte[warm:end].max())
-        )
-        digest = levels.piece_digest(piece, run.head_sha256, run.chunk_sha256[a:b], from_byte, to_byte)
+        from_byte, to_byte = int(packets.from_byte[warm:end].min()), int(packets.to_byte[warm:end].max())
+        opening = run.opening(from_byte)
+        a, b, from_byte, to_byte = run.reading(from_byte, to_byte)
+        digest = levels.piece_digest(piece, sha256(opening).hexdigest(), run.chunk_sha256[a:b], from_byte, to_byte)
         key = keys.levels(recording_id, digest)
         try:
             known = levels.decode(storage.get(key))
         except ObjectMissing:
             data = b"".join(storage.get(keys.chunk(recording_id, chunk)) for chunk in chunks[a:b])[from_byte:to_byte]
             has_head = run.first_seq + a == 0 and from_byte == 0
-            encoded = _measure_apart(run, data if has_head else run.head + data, int(packets.pts_us[warm]), piece)
+            encoded = _measure_apart(run, data if has_head else opening + data, int(packets.pts_us[warm]), piece)
             storage.put_if_absent(key, encoded)
             known = levels.decode(encoded)
         found.append(known)

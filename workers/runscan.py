@@ -17,7 +17,7 @@ from callreel.errors import CallreelError
 from callreel.model import Chunk
 from callreel.scans import Container, Packets, RunScan
 
-from . import containers, demux, opus
+from . import containers, demux, opus, torn
 
 #: Packets of one run that are read at most: ten hours of 60 pictures and 50 sounds a second, and what is hostile ends.
 _MAX_PACKETS = 4_000_000
@@ -45,18 +45,25 @@ def scan_run(run: list[Chunk], data: bytes, head: tuple[Container, bytes] | None
             return unreadable(run, "the segment's first chunk is missing, and nothing decodes without its header")
         # A run behind a hole begins in the middle of something: what is before the next place to start is dropped.
         begin = next(iter(containers.starts(head[0], data)), len(data)) if head[1] else len(data)
-        return _demux(_blank(run), head[0], head[1], data[begin:], begin=begin)
+        scan = _demux(_blank(run), head[0], head[1], data[begin:], begin=begin)
+        rest = torn.find(head[1], data[:begin], scan.audio) if head[0] == "matroska" and begin < len(data) else None
+        if rest is None:
+            return scan
+        return _demux(_blank(run), head[0], head[1], data[rest.begin :], begin=rest.begin, lead=rest.lead)
     except (av.FFmpegError, CallreelError, ValueError, IndexError, OverflowError) as error:
         return unreadable(run, f"{type(error).__name__}: {error}"[:300])
 
 
 def extend_run(run: list[Chunk], known: RunScan, read: Callable[[int], bytes]) -> RunScan | None:
     """The scan of a run of whose beginning one is known; None where all of it must be read to say."""
+    if known.first_seq and known.container == "matroska" and known.audio_codec and len(known.audio) <= torn.NEEDED:
+        return None  # what it began in the middle of may be found out yet
     begin = int(known.starts[-1])
     first, _ = known.chunks_of(begin, begin + 1)
     skipped = begin - sum(known.chunk_bytes[:first])
     try:
-        return _demux(_blank(run), known.container, known.head, read(first)[skipped:], begin=begin, known=known)
+        data = read(first)[skipped:]
+        return _demux(_blank(run), known.container, known.head, data, begin=begin, lead=known.lead, known=known)
     except (av.FFmpegError, CallreelError, ValueError, IndexError, OverflowError):
         return None
 
@@ -89,14 +96,16 @@ def _demux(
     data: bytes,
     *,
     begin: int | None = None,
+    lead: bytes = b"",
     known: RunScan | None = None,
 ) -> RunScan:
-    """Scan a run from its byte `begin` on, which is where something starts; None: all of it, with its own head.
+    """Scan a run from its byte `begin` on, which is where something starts, if need be behind `lead`; None: all of it,
+    with its own head.
 
     What `known` tells of the bytes before stays as it is.
     """
-    source = data if begin is None else head + data
-    shift = 0 if begin is None else begin - len(head)  # from a position in `source` to one in the run
+    source = data if begin is None else head + lead + data
+    shift = 0 if begin is None else begin - len(head + lead)  # from a position in `source` to one in the run
     end_byte = len(source) + shift
     with demux.opened(container, source) as file:
         video = next(iter(file.streams.video), None)
@@ -131,6 +140,8 @@ def _demux(
         )
         pictures, sounds = _video(tables[0]), _packets(tables[1])
         found = containers.starts(container, data) if head else []
+        if lead and known is None:  # the first of them is no Cluster's, but reading can begin there
+            found = [0, *found]
         starts = np.array([at + begin for at in found], dtype=np.int64)
         starts = np.concatenate((before.starts[before.starts < begin], starts))
         # Chromium's MP4 begins with a chunk that is all header; so may anything that was cut off early
@@ -141,6 +152,7 @@ def _demux(
             chunk_bytes=blank.chunk_bytes,
             container=container,
             head=head,
+            lead=lead,
             starts=starts,
             video=pictures,
             audio=sounds,

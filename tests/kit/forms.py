@@ -130,7 +130,7 @@ MUXERS: dict[str, tuple[str, dict[str, str]]] = {
     "mp4": ("mp4", {"movflags": "empty_moov+default_base_moof+frag_keyframe"}),
     "ogg": ("ogg", {"page_duration": "500000"}),  # µs
 }
-#: Chromium begins a Cluster with each key frame, libav's muxer with large ones; unless it is told so, of one stream.
-WEBM_OF_PICTURES = {**MUXERS["webm"][1], "dash": "1"}
+#: Browsers begin a Cluster with each key frame, libav's muxers with large ones; unless they are told so, of one stream.
+OF_PICTURES = {container: {**MUXERS[container][1], "dash": "1"} for container in ("webm", "x-matroska")}
 #: MP4 of sound alone has no key frames to begin fragments with.
 MP4_OF_SOUND = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000"}  # µs

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from av.video.frame import PictureType
 
 from . import timecode
-from .forms import ENCODERS, MP4_OF_SOUND, MUXERS, WEBM_OF_PICTURES, Encoder, Recorder
+from .forms import ENCODERS, MP4_OF_SOUND, MUXERS, OF_PICTURES, Encoder, Recorder
 
 RATE_HZ = 48_000
 _SAMPLES = {"opus": 960, "mp4a.40.2": 1024}  #: of a packet
@@ -87,8 +87,8 @@ def record(dice: random.Random, recorder: Recorder, take: Take) -> Recorded:
     name, options = MUXERS[container]
     if container == "mp4" and not take.size:
         options = MP4_OF_SOUND
-    if container == "webm" and not take.tone_hz:
-        options = WEBM_OF_PICTURES
+    if not take.tone_hz:
+        options = OF_PICTURES.get(container, options)
     with av.open(tape, "w", format=name, options=options) as file:
         packets: list[av.Packet[Any]] = []
         if take.size:

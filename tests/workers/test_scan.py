@@ -98,7 +98,8 @@ def test_behind_a_missing_chunk_the_same_packets_are_found_at_the_same_places(ca
                     continue
                 assert len(part), (run.participant, kind)
                 assert np.array_equal(part.from_byte + skipped, full.from_byte[-len(part) :])
-                assert np.array_equal(part.pts_us, full.pts_us[-len(part) :])
+                if not tail.lead:  # else the stamps are made out, within jitter (`test_torn`)
+                    assert np.array_equal(part.pts_us, full.pts_us[-len(part) :])
 
 
 @pytest.mark.parametrize("capture", [load_named(name) for name in CAPTURES], ids=CAPTURES)
