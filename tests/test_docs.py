@@ -145,6 +145,7 @@ def test_settings_that_a_page_names_exist(page: Path) -> None:
     known |= {
         "CALLREEL_CAPTURES",
         "CALLREEL_CHROMIUM",
+        "CALLREEL_FFMPEG_OTHER",
         "CALLREEL_FIREFOX",
         "CALLREEL_SEED",
         "CALLREEL_SLOW",
