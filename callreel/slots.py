@@ -90,7 +90,10 @@ class Slots:
         answer: list[str] = ask(lambda: self._lanes.ask(self._reserve, names, args))
         if answer[0] not in ("ok", "stored"):
             self._refuse(answer, recording_id, chunk)
-        return Reserved(chunk=_as_reserved(chunk, answer[1], chunk.sha256, answer[2]), stored=answer[0] == "stored")
+        _, owner, known, _ = answer
+        if known != facts(chunk) or owner != chunk.participant_id:
+            chunk = _as_reserved(chunk, owner, chunk.sha256, known)
+        return Reserved(chunk=chunk, stored=answer[0] == "stored")
 
     def commit(self, recording_id: str, chunk: Chunk, mime_type: str) -> Committed:
         """The chunk is stored: register it. Raises `Unavailable`, `IndexLost`, `Conflict`, `RecordingDeleted`."""

@@ -108,6 +108,7 @@ def programs(choices: Choices, env: Mapping[str, str], sockets: list[socket.sock
                 *python,
                 *("uvicorn", "ingest.app:create_app", "--factory", "--fd", str(sock.fileno())),
                 *("--loop", "uvloop", "--http", "httptools", "--log-level", level, "--no-access-log"),
+                "--no-proxy-headers",  # nobody looks at what they would set
                 # Chunks come every few seconds: a connection that is closed in between costs a handshake each time.
                 *("--timeout-keep-alive", "30"),
                 *("--timeout-graceful-shutdown", "2"),

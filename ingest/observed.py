@@ -1,7 +1,7 @@
 """What is noted of every request, around all of its way: ids for the log lines, counts, and a line in the
 access log.
 
-Chunks pass by as they are: they are far more than everything else together, and their door knows them better.
+Chunks do not come by: they are far more than everything else together, and their door counts them itself.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Observed:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request_id = _noted(scope)
-        if scope["type"] != "http" or is_chunk(scope):
+        request_id = noted(scope)
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         answer = _Answer(scope, send, self._write(scope, request_id))
@@ -103,11 +103,7 @@ class _Answer:
             await self._note(status, said)
 
 
-def is_chunk(scope: Scope) -> bool:
-    return bool(scope["method"] == "POST" and scope["path"].endswith("/chunks"))
-
-
-def _noted(scope: Scope) -> str:
+def noted(scope: Scope) -> str:
     """The request's id, given or made; it and those of its path are in every log line from now on.
 
     All three, always: the context may be a copy of that of the connection's request before.

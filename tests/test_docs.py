@@ -18,7 +18,7 @@ from callreel import cli, errors, settings
 from callreel.events import EVENT_TYPES
 from callreel.index import Index, connect
 from callreel.storage.local import LocalStorage
-from ingest.app import build_app
+from ingest.app import Express, build_app
 from ingest.doors import Door
 from ingest.operations import OPERATIONS as DESCRIBED
 from ingest.operations import PATH
@@ -76,8 +76,9 @@ def application_routes() -> list[BaseRoute]:
     with tempfile.TemporaryDirectory() as folder:
         app = build_app(chosen, LocalStorage(Path(folder)), Index(connect(chosen.redis_url)), NoJobs())
     assert isinstance(app, CORSMiddleware)
-    assert isinstance(app.app, Starlette)
-    return app.app.routes
+    assert isinstance(app.app, Express)
+    assert isinstance(app.app.app, Starlette)
+    return app.app.app.routes
 
 
 def page_path(route: BaseRoute) -> str:

@@ -95,7 +95,7 @@ def test_no_request_breaks_it_or_meets_what_is_not_told(desk: Desk, api: Any, na
         deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
-        derandomize="CI" in os.environ,
+        derandomize=CASES < 10_000,  # few by chance reach nothing that has to be reached
     )
     @given(
         case=st.one_of(right, right, wrong),
