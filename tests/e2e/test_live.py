@@ -19,9 +19,9 @@ from urllib.parse import urljoin
 import av
 import httpx
 import pytest
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright
 
-from tests.kit.browser import FLAGS, WEB_CLIENT, until
+from tests.kit.browser import FLAGS, WEB_CLIENT, enter, until
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture, load_named
 from tests.kit.replay import Replayed, Server, new_client, replay
@@ -150,6 +150,7 @@ def watch(stack: Stack, playwright: Playwright, chromium: str, folder: Path, cap
             play(page)
             if native:
                 until(lambda: len(watched.appeared) >= 3 or done.done(), 90, "three segments")
+                watch_in_the_call(stack, browser, f"watched-{capture.name}", folder)
                 page.evaluate(_NATIVE, stack.url + watched.url)
                 play(page)
             assert not done.done(), "the call was over before anybody saw it"
@@ -171,6 +172,22 @@ def watch(stack: Stack, playwright: Playwright, chromium: str, folder: Path, cap
     check_delay(watched)
     check_archive(stack, said, watched, film_s, folder)
     assert {"hls/index.m3u8", "dash/manifest.mpd"} <= {artifact["name"] for artifact in state["artifacts"]}
+
+
+def watch_in_the_call(stack: Stack, browser: Browser, call_id: str, folder: Path) -> None:
+    """Somebody comes into the call page by now, and watches there."""
+    link = f"{stack.url}/#call={call_id}&token={stack.token('host', call_id, 'host')}"
+    page = enter(browser.new_context(), link, "Ada")
+    page.wait_for_selector("#watch-live:not([hidden])", timeout=30_000)
+    page.click("#watch-live")
+    player = page.wait_for_selector("video.film-player")
+    assert player
+    until(lambda: player.evaluate("video => video.videoWidth && video.currentTime > 0.5"), 30, "it plays in the page")
+    assert player.evaluate("video => video.muted")
+    page.screenshot(path=folder / "live.png")
+    page.click("#panel-close")
+    assert not page.query_selector("video.film-player")
+    page.context.close()
 
 
 def play(page: Page) -> None:

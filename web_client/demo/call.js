@@ -4,6 +4,7 @@ import { CallreelError, createControl, createRecorder } from "/client/callreel.j
 import { byId, clockText, setIcon, toast } from "./dom.js";
 import { FilmPanel } from "./film.js";
 import { writeLink } from "./link.js";
+import { Live } from "./live.js";
 import { Mesh } from "./mesh.js";
 import { invite, takeSeat } from "./seat.js";
 import { Tile, keepTiled } from "./tiles.js";
@@ -28,6 +29,7 @@ export class Call {
   #me;
   #host;
   #film;
+  #live;
   /** @type {Map<string, Person>} */ #people = new Map();
   #media;
   /** @type {Recording | null} the last one that was heard of */ #recording = null;
@@ -62,6 +64,10 @@ export class Call {
     this.#control = createControl(call);
     this.#recorder = createRecorder({ ...call, follow: true });
     this.#film = new FilmPanel(byId("panel-body", HTMLElement), (url) => this.#control.resolve(url));
+    this.#live = new Live(byId("watch-live", HTMLButtonElement), this.#control, (url) => {
+      this.#film.live(url);
+      this.#openPanel(true);
+    });
     this.#mesh = new Mesh({ signal, stream, ice: link.ice, about: () => ({ name, ...this.#media, upload: this.#upload() }) });
     keepTiled(byId("grid", HTMLElement));
     const mine = this.#person(this.#me, name, true);
@@ -71,7 +77,7 @@ export class Call {
     this.#wireRecorder();
     this.#wireControls();
     for (const track of stream.getTracks()) void this.#recorder.addTrack(track, { label: name });
-    void this.#recorder.recoverPending().then(({ chunks }) => chunks && toast(`${chunks} pieces from your last visit were sent.`));
+    void this.#recorder.recoverPending().then(({ chunks }) => chunks && toast(`${chunks} ${chunks === 1 ? "piece from your last visit was" : "pieces from your last visit were"} sent.`));
     // The welcome that brought us here came before anybody listened: say hello now.
     signal.emit("welcome", me);
     this.#timers.push(setInterval(() => this.#tick(), 250), setInterval(() => this.#tell(), TELL_EVERY_MS), setInterval(() => void this.#look(), LOOK_EVERY_MS));
@@ -163,6 +169,7 @@ export class Call {
     recorder.on("stopped", () => {
       void this.#awake?.release();
       if (this.#recording) this.#recording = { ...this.#recording, status: "stopping" };
+      this.#film.reset();
       this.#watch();
       this.#openPanel(true);
       this.#show();
@@ -191,6 +198,7 @@ export class Call {
   /** What this window knows of its own recording, on its tile and in the bar. */
   #show() {
     const active = this.#recorder.recordingId !== null;
+    this.#live.set(active);
     this.#people.get(this.#me)?.tile.setUpload(this.#upload());
     const { paused } = this.#recorder;
     byId("rec", HTMLElement).hidden = !active;
@@ -274,7 +282,10 @@ export class Call {
     byId("mic", HTMLButtonElement).onclick = () => this.#toggle("mic");
     byId("cam", HTMLButtonElement).onclick = () => this.#toggle("cam");
     byId("leave", HTMLButtonElement).onclick = () => void this.#goodbye();
-    byId("panel-close", HTMLButtonElement).onclick = () => this.#openPanel(false);
+    byId("panel-close", HTMLButtonElement).onclick = () => {
+      if (this.#recorder.recordingId !== null) this.#film.recording(); // what is live plays no longer
+      this.#openPanel(false);
+    };
     byId("show-films", HTMLButtonElement).onclick = () => {
       this.#openPanel(true);
       this.#watch();
@@ -361,6 +372,7 @@ export class Call {
     document.removeEventListener("visibilitychange", this.#hidden);
     this.#mesh.close();
     this.#signal.close();
+    this.#live.set(false);
     for (const id of ["rec", "pause", "invite", "show-films", "room", "net"]) byId(id, HTMLElement).hidden = true;
     const drained = ended.then(({ drained: all, pendingChunks }) => {
       removeEventListener("beforeunload", this.#mayClose);

@@ -50,6 +50,17 @@ export class FilmPanel {
     this.#say("film", "Recording", "Everybody is recorded in their own browser. The film appears here once it is stopped.", false);
   }
 
+  /** What there is of it so far. Without sound at first: who plays it aloud is recorded with it. @param {string} url */
+  live(url) {
+    const player = make("video", { className: "film-player", controls: true, playsInline: true, autoplay: true, muted: true, src: url });
+    player.setAttribute("aria-label", "The film so far");
+    player.onerror = () => this.recording();
+    this.#wait.hidden = true;
+    this.#result.replaceChildren(player, make("p", { className: "dim", textContent: "About half a minute behind. It is muted, or your microphone would record it again." }));
+    this.#result.className = "panel-result";
+    this.#result.hidden = false;
+  }
+
   /** @param {Recording} recording @param {Sender[]} senders */
   update(recording, senders) {
     const { status } = recording;
