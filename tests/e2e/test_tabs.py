@@ -149,16 +149,23 @@ def test_a_page_from_the_back_forward_cache_goes_on(context: BrowserContext, way
     call.say("stop")
 
 
-def test_a_worker_that_dies_costs_nothing(context: BrowserContext, way: Lab, stack: Stack) -> None:
-    call = Call(stack, "worker-dies")
+@pytest.mark.parametrize(
+    ("how", "ends"),
+    [
+        ("dies", "throw new Error('out of memory')"),
+        pytest.param("hangs", "for (;;);", marks=pytest.mark.slow),  # that takes twenty seconds to be sure of
+    ],
+)
+def test_a_worker_that_ends_costs_nothing(context: BrowserContext, way: Lab, stack: Stack, how: str, ends: str) -> None:
+    call = Call(stack, f"worker-{how}")
     recording_id = call.start()
     way.fault = refuse_chunks
     page = open_lab(context, way.url)
     record(page, call, "{ timesliceMs: 500 }")
     until(lambda: len(kept(page)) >= 6, 60, "chunks on disk")
     (worker,) = page.workers
-    worker.evaluate("setTimeout(() => { throw new Error('out of memory') }, 0)")
-    until(lambda: page.title() and not page.workers, 30, "that it is gone")
+    worker.evaluate(f"setTimeout(() => {{ {ends} }}, 0)")
+    until(lambda: page.title() and not page.workers, 60, "that it is gone")
     before = len(kept(page))
     until(lambda: len(kept(page)) >= before + 4, 60, "that recording goes on")
     assert not call.stored(recording_id)

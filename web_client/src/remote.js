@@ -18,6 +18,9 @@ import { fromWire, toWire } from "./worker.js";
 
 /** A worker's few modules come from where this one came from. */
 const START_MS = 5_000;
+/** One that runs answers at once; on a machine that is busy it may miss some beats. */
+const BEAT_MS = 5_000;
+const MISSED = 3;
 
 /** @extends {Emitter<DepotEvents>} @implements {DepotLike} */
 export class RemoteDepot extends Emitter {
@@ -28,6 +31,7 @@ export class RemoteDepot extends Emitter {
   /** @type {Map<number, Call>} */ #pending = new Map();
   /** Tracks that are being recorded or sent. @type {Map<string, TrackRow>} */ #rows = new Map();
   #calls = 0;
+  #missed = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
   /** @param {Api} api @param {{ token: string | null, memory: boolean, maxParallel?: number }} setup @param {() => Depot} local one on this page */
@@ -94,8 +98,8 @@ export class RemoteDepot extends Emitter {
   }
 
   async close() {
-    clearTimeout(this.#timer);
     await this.#call("close");
+    clearTimeout(this.#timer);
     this.#worker?.terminate();
   }
 
@@ -118,7 +122,8 @@ export class RemoteDepot extends Emitter {
 
   /** @param {FromWorker} message */
   #hear(message) {
-    if ("ready" in message) clearTimeout(this.#timer);
+    this.#missed = 0;
+    if ("ready" in message) this.#beat();
     else if ("event" in message) {
       const { event, detail } = message;
       this.emit(/** @type {any} */ (event), detail?.error ? { ...detail, error: fromWire(detail.error) } : detail);
@@ -127,7 +132,7 @@ export class RemoteDepot extends Emitter {
         (token) => this.#worker?.postMessage({ ask: message.ask, token }),
         (error) => this.#worker?.postMessage({ ask: message.ask, error: toWire(error) }),
       );
-    } else {
+    } else if ("id" in message) {
       const call = this.#pending.get(message.id);
       this.#pending.delete(message.id);
       if (message.error) call?.reject(fromWire(message.error));
@@ -135,7 +140,14 @@ export class RemoteDepot extends Emitter {
     }
   }
 
-  /** There is no worker, or it died: what it had stored is still there, what it was asked is asked here again. */
+  #beat() {
+    clearTimeout(this.#timer);
+    if (this.#missed++ > MISSED) return void this.#fallBack();
+    this.#timer = setTimeout(() => this.#beat(), BEAT_MS);
+    this.#worker?.postMessage({ ping: true });
+  }
+
+  /** There is no worker, or it died or hangs: what it had stored is still there, what it was asked is asked here again. */
   async #fallBack() {
     clearTimeout(this.#timer);
     this.#worker?.terminate();

@@ -6,8 +6,8 @@ import { Outbox } from "./outbox.js";
 
 /** @typedef {{ endpoint: string, callId: string, token: string | null, memory: boolean, maxParallel?: number }} Setup `token` is null where the page has to be asked */
 /** @typedef {{ code: string, message: string } & Record<string, unknown>} WireError */
-/** @typedef {{ setup: Setup } | { id: number, method: string, args: unknown[] } | { ask: number, token?: string, error?: WireError }} ToWorker */
-/** @typedef {{ ready: true } | { id: number, result?: unknown, error?: WireError } | { event: string, detail: any } | { ask: number, refused?: string }} FromWorker */
+/** @typedef {{ setup: Setup } | { ping: true } | { id: number, method: string, args: unknown[] } | { ask: number, token?: string, error?: WireError }} ToWorker */
+/** @typedef {{ ready: true } | { pong: true } | { id: number, result?: unknown, error?: WireError } | { event: string, detail: any } | { ask: number, refused?: string }} FromWorker */
 
 /** A message carries no error class. @param {unknown} error @returns {WireError} */
 export function toWire(error) {
@@ -45,6 +45,7 @@ function serve(page) {
 
   page.addEventListener("message", async ({ data }) => {
     if ("setup" in data) return begin(data.setup);
+    if ("ping" in data) return page.postMessage({ pong: true });
     if ("ask" in data) {
       const waiting = asked.get(data.ask);
       asked.delete(data.ask);
