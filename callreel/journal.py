@@ -211,6 +211,7 @@ def _completed(state: Recording, fact: Fact) -> Recording:
         gaps=tuple(data["gaps"]),
         sync=tuple(data.get("sync", ())),  # films from before it was told have none
         build=data["build"],
+        made_of=state.made_of if "compositions" in data else data.get("madeOf", ""),
         ended_ms=fact.at_ms,
         error_code="",
         error_message="",
@@ -253,7 +254,8 @@ def _composition_removed(state: Recording, fact: Fact) -> Recording:
 
 
 def _dropped(state: Recording, fact: Fact) -> Recording:
-    return replace(state, dropped=(*state.dropped, fact.data["list"]))
+    made_of = fact.data.get("madeOf", state.made_of)
+    return replace(state, dropped=(*state.dropped, fact.data["list"]), made_of=made_of)
 
 
 def _tidied(state: Recording, fact: Fact) -> Recording:

@@ -5,7 +5,7 @@ It tells nothing that depends on when or in which order chunks came, so the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -83,6 +83,30 @@ class Build:
         """How well each segment is placed, in the film with the fewest pictures a second."""
         fps = min((film.profile.fps for film in self.films if film.profile.has_pictures), default=FINEST_FPS)
         return tuple(certify(self.recording, self.timeline, self.scans, fps))
+
+
+class Unplanned(Build):
+    """A build of which the digest is known. The rest is planned where somebody asks for it: as a rule nobody does."""
+
+    def __init__(self, recording: Recording, look: Callable[[], Build], plan: Callable[[], Build]) -> None:
+        """`look` finds what there is and when, `plan` all of it."""
+        self.__dict__.update(recording=recording, _look=look, _plan=plan)
+
+    def __getattr__(self, name: str) -> Any:
+        parts = {
+            "films": ("scans", "timeline", "films"),
+            "scans": ("scans", "timeline"),
+            "timeline": ("scans", "timeline"),
+        }
+        if name not in parts:
+            raise AttributeError(name)
+        found: Build = (self._plan if name == "films" else self._look)()
+        self.__dict__.update({part: getattr(found, part) for part in parts[name]})
+        return getattr(found, name)
+
+    @property
+    def digest(self) -> str:
+        return self.recording.build
 
 
 def manifest(

@@ -192,6 +192,7 @@ class Recording:
     sync: tuple[dict[str, Any], ...] = ()  #: how well each segment is placed, as the manifest tells it
     complete: bool = False
     build: str = ""  #: digest of the window keys behind the finished film
+    made_of: str = ""  #: `windows.made_of` then: while that is the same, so is the build
     ended_ms: int = 0  #: when it was completed, updated, failed or given to deletion for the last time
     error_code: str = ""
     error_message: str = ""

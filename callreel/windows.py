@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from . import __version__
 from .clock import US_PER_S, all_samples, picture_at, picture_us, pictures, samples
 from .layouts import Arranged, layout_of
+from .levels import LEVELS_VERSION
 from .loudness import Gains, plan_gains, ramp
+from .model import Recording
 from .profiles import NONE, Profile
-from .scans import RunScan, Scans
+from .scans import SCAN_VERSION, RunScan, Scans
 from .slices import Slice, cut_slices
 from .sound import place_packets
 from .speakers import plan_speakers
@@ -74,6 +77,15 @@ def form_of(profile: Mapping[str, Any]) -> str:
 def canonical(value: Any) -> bytes:
     """JSON with one form only, for digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def made_of(recording: Recording, window_ms: int) -> str:
+    """Digest of all that decides the films of a recording with its chunks: who has planned it for these need not again.
+
+    Of Callreel's version too, for another one may plan otherwise.
+    """
+    versions = [__version__, RENDER_VERSION, CARD_VERSION, SCAN_VERSION, LEVELS_VERSION]
+    return sha256(canonical([versions, window_ms, recording.inputs])).hexdigest()
 
 
 def plan_windows(

@@ -24,7 +24,7 @@ from callreel.failpoints import failpoint
 from callreel.index import Index
 from callreel.journal import Draft
 from callreel.layouts import Arranged
-from callreel.manifest import Build, Film
+from callreel.manifest import Build, Film, Unplanned
 from callreel.model import PREVIEWS, Recording
 from callreel.pace import STEPS, Pace, paced
 from callreel.profiles import Profile
@@ -35,7 +35,7 @@ from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
 from callreel.storage import Storage
 from callreel.timeline import arranged, plan_timeline
-from callreel.windows import Window, plan_windows
+from callreel.windows import Window, made_of, plan_windows
 
 from .due import MADE, Due
 from .scan import scan_track
@@ -75,8 +75,9 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
         if recording.status in ROLLING and bench.settings.render == "rolling":
             roll(bench, recording)
         return None
-    build = plan(bench.storage, bench.settings, recording)
-    nothing = not build.has_media and recording.status is not Status.COMPLETED  # a film may lose everybody afterwards
+    build = known(bench, recording) or plan(bench.storage, bench.settings, recording)
+    # a film may lose everybody afterwards
+    nothing = recording.status is not Status.COMPLETED and not build.has_media
     if nothing or (recording.status is Status.FAILED and not _newer(recording, build)):
         if recording.status is Status.PROCESSING:
             bench.control.append(recording_id, _failed(NoMedia()))
@@ -99,6 +100,22 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
     else:
         bench.queue.join(recording_id)
     return None
+
+
+def known(bench: Bench, recording: Recording) -> Build | None:
+    """What the recording's films were made of, unplanned, where nothing has come since and nothing is waited for.
+
+    What waits is made of a plan, and looked after until it is: if that differed, here is who finds out.
+    """
+    if recording.status is not Status.COMPLETED or is_waiting(recording):
+        return None
+    if recording.made_of != made_of(recording, bench.settings.window_ms):
+        return None
+    return Unplanned(
+        recording,
+        lambda: look(bench.storage, recording),
+        lambda: plan(bench.storage, bench.settings, recording),
+    )
 
 
 def settle(bench: Bench, recording: Recording) -> None:

@@ -20,6 +20,7 @@ from callreel.manifest import Build, Film
 from callreel.model import Chunk, Recording, Segment, Track
 from callreel.scans import RunScan
 from callreel.states import Status
+from callreel.windows import made_of
 
 from .advance import Bench, plan
 from .export import plan_files
@@ -65,7 +66,8 @@ def drop_paused(bench: Bench, build: Build) -> int:
     def decide(state: Recording) -> Draft | None:
         if state.status is not Status.COMPLETED or digest in state.dropped:
             return None
-        return "dropped", {"list": digest, "chunks": len(chunks)}
+        # of the rest the very same is made
+        return "dropped", {"list": digest, "chunks": len(chunks), "madeOf": made_of(less, window_ms)}
 
     if digest not in bench.control.append(recording.recording_id, decide).dropped:
         return 0

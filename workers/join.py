@@ -21,7 +21,7 @@ from callreel.outputs import mime_type
 from callreel.previews import plan_previews
 from callreel.states import Status
 from callreel.storage import Storage
-from callreel.windows import Window
+from callreel.windows import Window, made_of
 
 from . import export, previews
 from .advance import Bench, plan, store_plans
@@ -54,6 +54,7 @@ def join(bench: Bench, recording_id: str) -> bool:
         "gaps": told["gaps"],
         "sync": [sync.named() for sync in build.syncs],
         "build": build.digest,
+        "madeOf": made_of(recording, bench.settings.window_ms),
         "hasty": [window.key for window in build.windows if window.key in speeds],
         "artifacts": [asdict(artifact) for artifact in artifacts],
     }

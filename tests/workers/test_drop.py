@@ -9,6 +9,7 @@ from redis import Redis
 from callreel import journal, keys, rebuild, repository
 from callreel.have import of_recording
 from callreel.index import Index, connect
+from callreel.manifest import Unplanned
 from callreel.model import Chunk
 from callreel.slots import Limits, Slots
 from callreel.storage.local import LocalStorage
@@ -79,6 +80,7 @@ def test_what_lies_in_a_pause_is_dropped_and_every_key_stays(data_dir: Path, red
     assert slots.reserve(recording_id, again, again.participant_id).stored
     build = advancing.advance(bench, recording_id)
     assert build
+    assert isinstance(build, Unplanned), "what was dropped is no news"
     assert drop_paused(bench, build) == 0
     assert [fact.type for fact in journal.read(storage, recording_id)].count("dropped") == 1
     # all that is derived can still be made anew, of what is left

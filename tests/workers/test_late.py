@@ -6,19 +6,23 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from callreel import journal, keys, repository
 from callreel.control import Control
 from callreel.events import fold_events
+from callreel.manifest import Build
 from callreel.storage.local import LocalStorage
 from tests.kit.build import ManualClock, Upload, build_recording, plan_uploads, put_upload
 from tests.kit.call_generator import generate_call
 from tests.kit.line import Made, make_film, plan_now, settings_for
 from workers import advance as advancing
+from workers import export as exporting
 from workers.advance import Bench
 from workers.jobs import bench as make_bench
+from workers.previews import make_previews
 
 CAPTURE = generate_call(seed=4, count=1, length_ms=9_000)
 OPTIONS = {"preset": "480p"}
@@ -134,3 +138,51 @@ def test_nobody_waits_for_who_was_removed(lacking: Lacking, redis_url: str) -> N
     assert not advancing.is_drained(silent, settings, silent.stopped_ms)
     removed = replace(silent, removed=frozenset(p.participant_id for p in silent.participants))
     assert advancing.is_drained(removed, settings, silent.stopped_ms)
+
+
+def test_what_nothing_came_for_is_not_planned_again(
+    lacking: Lacking, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, recording_id = lacking.folder, lacking.recording_id
+    bench = make_bench(settings_for(folder, redis_url))
+    planned: list[str] = []
+
+    def counted(what: str) -> None:
+        original = getattr(advancing, what)
+
+        def counting(*of: Any, **how: Any) -> Any:
+            planned.append(what)
+            return original(*of, **how)
+
+        monkeypatch.setattr(advancing, what, counting)
+
+    def asked_again() -> Build | None:
+        planned.clear()
+        return advancing.advance(bench, recording_id)
+
+    counted("plan_timeline")
+    counted("plan_windows")
+    assert asked_again()
+    assert "plan_windows" in planned, "what is made behind the film is made of a plan"
+    for track in repository.load(bench.storage, recording_id).tracks():
+        exporting.export(bench, recording_id, track.participant_id, track.track_id)
+    make_previews(bench, recording_id)
+    build = asked_again()
+    assert build
+    assert not planned
+    assert build.digest == plan_now(bench, recording_id).digest
+    planned.clear()
+    assert build.has_media
+    assert planned == ["plan_timeline"]
+    assert build.windows == plan_now(bench, recording_id).windows
+    # a film with other windows, or another Callreel's
+    other = replace(bench, settings=settings_for(folder, redis_url, window_ms=4_000))
+    assert advancing.known(other, build.recording) is None
+    monkeypatch.setattr("callreel.windows.RENDER_VERSION", 1_000)
+    assert advancing.known(bench, build.recording) is None
+    monkeypatch.undo()
+    counted("plan_windows")
+    for upload in lacking.late[:1]:
+        put_upload(bench.storage, recording_id, upload)
+    assert not asked_again()
+    assert planned, "something came"
