@@ -5,6 +5,7 @@ It tells nothing that depends on when or in which order chunks came, so the same
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,6 +108,25 @@ class Unplanned(Build):
     @property
     def digest(self) -> str:
         return self.recording.build
+
+
+def as_text(value: Any, indent: str = "") -> str:
+    """JSON for people, a line for what holds nothing that holds something.
+
+    Of an hour some megabytes: Python's own with an indent takes a second, for it is not the one that is written in C.
+    """
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    if not any(isinstance(item, dict | list | tuple) and item for item in inside):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    deeper = indent + " "
+    if isinstance(value, dict):
+        names = [(json.dumps(str(name), ensure_ascii=False) + ": ", value[name]) for name in sorted(value)]
+        begin, end = "{}"
+    else:
+        names = [("", item) for item in value]
+        begin, end = "[]"
+    lines = ",".join(f"\n{deeper}{name}{as_text(item, deeper)}" for name, item in names)
+    return f"{begin}{lines}\n{indent}{end}"
 
 
 def manifest(

@@ -35,15 +35,15 @@ class Voice:
     fine: Floats  #: the same, `FINE` a step
 
 
-def voices(timeline: Timeline, scans: Scans) -> Mapping[Place, Voice]:
-    """All segments with sound, in the timeline's order."""
+def voices(timeline: Timeline, scans: Scans, *, fine: bool = True) -> Mapping[Place, Voice]:
+    """All segments with sound, in the timeline's order; without `fine`, which is most of it, where nobody asks."""
     count = -(-timeline.duration_us // STEP_US)
     found: dict[Place, Voice] = {}
     for clip in timeline.clips:
         if clip.kind != "audio":
             continue
         if clip.place not in found:
-            found[clip.place] = Voice(power=np.full(count, np.nan), fine=np.full(count * FINE, np.nan))
+            found[clip.place] = Voice(power=np.full(count, np.nan), fine=np.full(count * FINE * fine, np.nan))
         levels = scans[clip.place][clip.run].levels
         for laid, values, first, step_us in (
             (found[clip.place].power, levels.loudness, levels.first, STEP_US),

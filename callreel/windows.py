@@ -108,7 +108,7 @@ def plan_windows(
     per_window = window_ms * fps // 1000
     layouts = [(picture_at(at_us, fps), layout_of(asked)) for at_us, asked in arranged]
     by_speaker = profile.has_pictures and any(layout.by_speaker for _, layout in layouts)
-    heard = voices(timeline, scans) if by_speaker or profile.has_sound else {}
+    heard = voices(timeline, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
     turns = plan_speakers(timeline, heard).turns if by_speaker else ()
     slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
     firsts = range(0, count, per_window)

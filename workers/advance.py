@@ -202,16 +202,18 @@ def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None
     wanted = build.windows if windows is None else windows
     missing = [w for w in wanted if keys.window(recording.recording_id, w.key, w.form) not in there]
     if missing:
-        objects = _objects(storage, build)
+        chunks, kept = _chunks(build), _kept(build)
         for window in missing:
             made = window.plan
-            used = {
-                digest: objects[digest]
-                for item in (*made["video"], *made["audio"])
-                for digest in (item["head"], *item["chunks"])
-            }
-            shown = [piece["logo"]["sha256"] for piece in made["slices"] if "logo" in piece]
-            used |= {digest: objects[digest] for digest in shown}
+            inputs = (*made["video"], *made["audio"])
+            used = {digest: chunks[digest] for item in inputs for digest in item["chunks"]}
+            beside = {item["head"] for item in inputs}
+            beside |= {piece["logo"]["sha256"] for piece in made["slices"] if "logo" in piece}
+            for digest in sorted(beside):
+                used[digest], data = kept[digest]
+                if data is not None:  # of a long recording's heads few are new, and each costs a flush of the disk
+                    storage.put_if_absent(used[digest], data)
+                    kept[digest] = used[digest], None
             body = json.dumps({"plan": made, "objects": used}).encode()
             storage.put_if_absent(keys.window_plan(recording.recording_id, window.key), body)
     return [window.key for window in missing]
@@ -242,25 +244,25 @@ def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
     )
 
 
-def _objects(storage: Storage, build: Build) -> dict[str, str]:
-    """Digest → key of the object that holds those bytes."""
-    recording_id = build.recording.recording_id
-    found = {
-        chunk.sha256: keys.chunk(recording_id, chunk)
+def _chunks(build: Build) -> dict[str, str]:
+    """Digest → key of the chunk with those bytes."""
+    return {
+        chunk.sha256: keys.chunk(build.recording.recording_id, chunk)
         for track in build.recording.tracks()
         for segment in track.segments
         for chunk in segment.chunks
     }
-    for runs in build.scans.values():
-        for run in runs:
-            for head in {run.head, run.opening()}:
-                digest = sha256(head).hexdigest()
-                found[digest] = keys.head(recording_id, digest)
-                storage.put_if_absent(found[digest], head)
-    for digest, picture in logos.pictures(build.recording):
-        found[digest] = keys.logo(recording_id, digest)
-        storage.put_if_absent(found[digest], picture)
-    return found
+
+
+def _kept(build: Build) -> dict[str, tuple[str, bytes | None]]:
+    """Digest → key and bytes of what windows need and nobody uploaded as an object of its own."""
+    recording_id = build.recording.recording_id
+    found: dict[str, tuple[str, bytes | None]] = {}
+    for run in (run for runs in build.scans.values() for run in runs):
+        for head in {run.head, run.opening()}:
+            digest = sha256(head).hexdigest()
+            found[digest] = keys.head(recording_id, digest), head
+    return found | {digest: (keys.logo(recording_id, digest), data) for digest, data in logos.pictures(build.recording)}
 
 
 def _newer(recording: Recording, build: Build) -> bool:

@@ -15,7 +15,7 @@ from callreel import certificate, editions, journal, keys, repository
 from callreel.errors import ObjectMissing
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
-from callreel.manifest import Build, Film, manifest
+from callreel.manifest import Build, Film, as_text, manifest
 from callreel.model import Artifact, Recording
 from callreel.outputs import mime_type
 from callreel.previews import plan_previews
@@ -43,7 +43,7 @@ def join(bench: Bench, recording_id: str) -> bool:
     behind = [preview.to_json() for preview in plan_previews(build)]
     lacking, speeds = left_out(bench.storage, recording_id, build.windows), speeds_of(bench.storage, recording_id)
     told = manifest(build, [asdict(film) for film in films], lacking, behind, speeds)
-    body = json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    body = as_text(told).encode()
     listing = _put(bench.storage, recording, "manifest.json", "manifest", "application/json", body)
     page = certificate.page(recording, build.timeline, build.syncs).encode()
     certified = _put(bench.storage, recording, certificate.NAME, "certificate", "text/html", page)
