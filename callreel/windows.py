@@ -30,7 +30,7 @@ from .timeline import Clip, Timeline
 from .voices import voices
 
 #: Part of every key: raise it when a renderer makes something else of the same plan.
-RENDER_VERSION = 4
+RENDER_VERSION = 5
 #: The same for cards and labels, whose pixels are in no key.
 CARD_VERSION = 1
 #: Sound is mixed from this much before a window, so that nothing in the mix begins at its border …

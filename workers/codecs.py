@@ -35,10 +35,12 @@ SOUND: dict[str, Sound] = {
     # This one keeps to its rate, costs less, and is as good where windows join as anywhere: a film of speech in windows
     # has 37.4 dB at 128 kbit/s, with the usual one 36.3.
     "aac": Sound(encoder="aac", form="fltp", frame=1024, lead_in=8, lead_out=2, options={"aac_coder": "fast"}),
-    # CELT alone, whose packets lean on little of what was before them; 100 ms are more than the 80 of RFC 7845, 4.6
+    # CELT alone, whose packets lean on little of what was before them. 320 ms, four times what decoders need (RFC 7845,
+    # 4.6): joins of 24 calls have 0.2 dB less than one encoder that runs through, at 95 %; behind 100 ms 1.3. And at a
+    # constant rate, for a free one saves on what hisses: the worst of 393 joins has 18.4 dB, else 11.2.
     "opus": Sound(
-        encoder="libopus", form="flt", frame=960, lead_in=5, lead_out=1,
-        options={"application": "lowdelay", "frame_duration": "20"},
+        encoder="libopus", form="flt", frame=960, lead_in=16, lead_out=1,
+        options={"application": "lowdelay", "frame_duration": "20", "vbr": "off"},
     ),
     # a frame for each thirtieth of a second, which windows without pictures consist of
     "pcm": Sound(encoder="pcm_s16le", form="s16", frame=1600, lead_in=0, lead_out=0),
