@@ -23,7 +23,10 @@ from .containers import CLUSTER_ID, element
 #: Packets of sound that are looked at on either side: half a second of Chromium's. So many must be there, lest a run
 #: that grows is read otherwise than one that is whole.
 NEEDED = 8
-_BEGIN = re.compile(b"[\xa0\xa3]")  # a BlockGroup or a SimpleBlock; recorders put nothing else into Clusters
+# A SimpleBlock or a BlockGroup, which recorders put nothing else into Clusters than: id, size, then a track's number or
+# a Block's id. Most of what looks like an id alone is none.
+_SIZE = b"(?:[\x80-\xff]|[\x40-\x7f].|[\x20-\x3f]..|[\x10-\x1f]...|\x08.{4}|\x01.{7})"
+_BEGIN = re.compile(b"\xa3(?=" + _SIZE + b"[\x81-\x88])|\xa0(?=" + _SIZE + b"\xa1)", re.DOTALL)
 _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = b"\xa3", b"\xa0", b"\xa1"
 _LACING = 0x06  #: bits of a block's flags; recorders lace nothing
 #: Any Cluster's Timestamp to read it with, ms: blocks may be stamped up to 32 s before it.
