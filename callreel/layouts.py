@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from . import logos, regions
@@ -29,6 +30,7 @@ class Layout:
     by_speaker: bool = False  #: it looks at ranks: who speaks is found out, and a change of it is a slice border
     logo: Logo | None = None
     background: str = ""  #: what is seen where nothing is shown, as `rrggbb`; the usual one where nobody said
+    backdrop: str = ""  #: a picture instead, by its digest
 
 
 def grid(tiles: Sequence[Tile], width_px: int, height_px: int) -> tuple[Region, ...]:
@@ -144,8 +146,10 @@ def check_layout(asked: object, place: str = "layout") -> str | dict[str, Any]:
         if "logo" in asked:
             logos.check(asked["logo"], f"{place}.logo")
         background = asked.get("background", "#000000")
-        if not isinstance(background, str) or not _COLOUR.match(background):
-            detail = f"{place}.background must be a colour as #203040; got {background!r:.60}."
+        if logos.is_picture(background):
+            logos.check_picture(background, f"{place}.background")
+        elif not isinstance(background, str) or not _COLOUR.match(background):
+            detail = f"{place}.background must be a colour as #203040, or {logos.PREFIX}…; got {background!r:.60}."
             raise InvalidOption(detail, field=f"{place}.background")
         return dict(asked)
     if not isinstance(asked, str) or asked not in LAYOUTS:
@@ -162,4 +166,7 @@ def layout_of(asked: Asked) -> Layout:
     own = "regions" in asked
     base = Layout(regions.placing(asked), by_speaker=regions.by_speaker(asked)) if own else LAYOUTS[asked["name"]]
     logo = logos.logo_of(asked["logo"]) if "logo" in asked else None
-    return replace(base, logo=logo, background=asked.get("background", "").removeprefix("#").lower())
+    behind = asked.get("background", "")
+    if logos.is_picture(behind):
+        return replace(base, logo=logo, backdrop=sha256(logos.bytes_of(behind)).hexdigest())
+    return replace(base, logo=logo, background=behind.removeprefix("#").lower())

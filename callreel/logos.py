@@ -1,4 +1,5 @@
-"""Logos: a small PNG in a corner of the film, above everything. Checked here, decoded elsewhere. Pure.
+"""Pictures in a layout: a logo in a corner, above everything, and a background below it. Checked here, decoded
+elsewhere. Pure.
 
 The picture comes within the layout, as a `data:` address, and is in no plan: a plan names its digest, and the renderer
 finds the bytes under that.
@@ -24,7 +25,7 @@ LEAST_PER_CENT, MOST_PER_CENT = 1, 50
 USUAL_PER_CENT = 10
 
 _FIELDS = ("image", "corner", "width")
-_PREFIX = "data:image/png;base64,"
+PREFIX = "data:image/png;base64,"
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"  #: the signature and the first chunk's head (PNG, 5.2, 11.2.1)
 
 
@@ -60,20 +61,33 @@ def check(asked: object, place: str) -> None:
     width = asked.get("width", USUAL_PER_CENT)
     fits = isinstance(width, int | float) and not isinstance(width, bool) and LEAST_PER_CENT <= width <= MOST_PER_CENT
     _that(fits, f"{place}.width", f"must be a number from {LEAST_PER_CENT} to {MOST_PER_CENT}, per cent of the canvas")
-    image = asked.get("image")
-    _that(isinstance(image, str) and image.startswith(_PREFIX), f"{place}.image", f"must begin with {_PREFIX}")
+    check_picture(asked.get("image"), f"{place}.image")
+
+
+def check_picture(image: object, place: str) -> None:
+    """A PNG as a `data:` address. Raises `InvalidOption` naming the field."""
+    if not is_picture(image):
+        raise InvalidOption(f"{place} must begin with {PREFIX}.", field=place)
     try:
-        data = picture_of(asked)
+        data = bytes_of(str(image))
     except (binascii.Error, ValueError):
         data = b""
-    whole = data.startswith(_PNG) and len(data) <= MOST_BYTES
-    _that(whole, f"{place}.image", f"must be a PNG of at most {MOST_BYTES} bytes")
-    sizes = size_of(data)
-    _that(all(1 <= size <= MOST_PX for size in sizes), f"{place}.image", f"must be at most {MOST_PX} px wide and high")
+    _that(data.startswith(_PNG) and len(data) <= MOST_BYTES, place, f"must be a PNG of at most {MOST_BYTES} bytes")
+    _that(all(1 <= size <= MOST_PX for size in size_of(data)), place, f"must be at most {MOST_PX} px wide and high")
+
+
+def is_picture(asked: object) -> bool:
+    """Is this meant to be a picture?"""
+    return isinstance(asked, str) and asked.startswith(PREFIX)
+
+
+def bytes_of(image: str) -> bytes:
+    """The PNG that an address holds."""
+    return base64.b64decode(image.removeprefix(PREFIX), validate=True)
 
 
 def picture_of(asked: Mapping[str, Any]) -> bytes:
-    return base64.b64decode(asked["image"].removeprefix(_PREFIX), validate=True)
+    return bytes_of(asked["image"])
 
 
 def size_of(png: bytes) -> tuple[int, int]:
@@ -89,14 +103,16 @@ def logo_of(asked: Mapping[str, Any]) -> Logo:
 
 
 def pictures(recording: Recording) -> Iterator[tuple[str, bytes]]:
-    """(digest, PNG) of every logo that a recording's films may show."""
+    """(digest, PNG) of every logo and background that a recording's films may show."""
     layouts: list[Any] = [recording.options.layout, *(layout for _, layout in recording.layouts)]
     for composition in recording.compositions:
         layouts += [composition.layout, *(piece["layout"] for piece in composition.slices)]
     for layout in layouts:
-        if isinstance(layout, Mapping) and "logo" in layout:
-            data = picture_of(layout["logo"])
-            yield sha256(data).hexdigest(), data
+        beside = layout if isinstance(layout, Mapping) else {}
+        found = [picture_of(beside["logo"])] if "logo" in beside else []
+        if is_picture(beside.get("background")):
+            found.append(bytes_of(beside["background"]))
+        yield from ((sha256(data).hexdigest(), data) for data in found)
 
 
 def _that(fits: bool, field: str, otherwise: str) -> None:

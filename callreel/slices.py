@@ -54,6 +54,7 @@ class Slice:
     waiting: bool = False  #: nobody is there
     logo: Logo | None = None
     background: str = ""  #: `rrggbb`, where it is not the usual one
+    backdrop: str = ""  #: a picture instead, by its digest
 
 
 _Interval = tuple[int, int]
@@ -96,7 +97,8 @@ def cut_slices(
         if case not in known:
             known[case] = _lay_out(timeline, scans, profile, layouts[arranged][1], now, order)
         look = layouts[arranged][1]
-        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now, background=look.background, logo=look.logo)
+        piece = Slice(first=a, end=b, tiles=known[case], waiting=not now, logo=look.logo)
+        piece = replace(piece, background=look.background, backdrop=look.backdrop)
         if found and replace(found[-1], first=a, end=b) == piece:
             piece = replace(piece, first=found.pop().first)
         found.append(piece)

@@ -167,6 +167,8 @@ def plan_window(
                 shown["logo"] = piece.logo.placed(profile.width_px, profile.height_px)
             if piece.background:
                 shown["background"] = piece.background
+            if piece.backdrop:
+                shown["backdrop"] = piece.backdrop
             # the layout may have no place for who is there: then nobody is waited for
             planned.append(shown if piece.tiles or piece.waiting else {**shown, "waiting": False})
     seen = {

@@ -86,7 +86,11 @@ _OUTPUT_MEMBERS: Schema = {
 _SLICES = many(obj({"fromMs": whole(), "toMs": whole(), "layout": ref("Layout")}, **_CLOSED), maxItems=MOST_SLICES)
 
 _BESIDE = {
-    "background": {"type": "string", "pattern": "^#[0-9A-Fa-f]{6}$"},
+    "background": {
+        "type": "string",
+        "pattern": "^(#[0-9A-Fa-f]{6}$|data:image/png;base64,)",
+        "description": f"A colour, or data:image/png;base64,… of at most {MOST_BYTES} bytes.",
+    },
     "logo": obj(
         {"image": {"type": "string", "description": f"data:image/png;base64,… of at most {MOST_BYTES} bytes"}},
         {"corner": one_of(*CORNERS), "width": {"type": "number", "minimum": 1, "maximum": 50}},

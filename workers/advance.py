@@ -209,6 +209,7 @@ def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None
             used = {digest: chunks[digest] for item in inputs for digest in item["chunks"]}
             beside = {item["head"] for item in inputs}
             beside |= {piece["logo"]["sha256"] for piece in made["slices"] if "logo" in piece}
+            beside |= {piece["backdrop"] for piece in made["slices"] if "backdrop" in piece}
             for digest in sorted(beside):
                 used[digest], data = kept[digest]
                 if data is not None:  # of a long recording's heads few are new, and each costs a flush of the disk

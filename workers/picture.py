@@ -47,6 +47,7 @@ def draw_stills(plan: Plan, folder: Path) -> None:
             height_px,
             waiting=piece.get("waiting", True),
             background=piece.get("background", ""),
+            backdrop=backdrop_path(folder, piece["backdrop"]) if "backdrop" in piece else None,
         )
         (folder / f"canvas{number}.png").write_bytes(still)
         for place, tile in enumerate(piece["tiles"]):
@@ -133,7 +134,8 @@ def _placed(source: Any, tile: dict[str, Any], piece: dict[str, Any], fps: int) 
         at = f"{at}*{1 + gain_ppm / 1e6:.6f}"
     moved = f"if(eq(N,0),min(0,{at}),{at})"
     end_us = tile["baseUs"] + (piece["pictures"] + 1) * 1_000_000 // fps
-    return (
+    beside = f"0x{piece['background']}" if "background" in piece else cards.BACKGROUND
+    scaled = (
         source.filter("trim", start_pts=tile["firstUs"], end_pts=end_us)
         .filter("setpts", moved)
         .filter(
@@ -145,15 +147,11 @@ def _placed(source: Any, tile: dict[str, Any], piece: dict[str, Any], fps: int) 
             eval="frame",
             **_COLOURS,
         )
-        .filter(
-            "pad",
-            w=tile["width"],
-            h=tile["height"],
-            x="(ow-iw)/2",
-            y="(oh-ih)/2",
-            color=f"0x{piece['background']}" if "background" in piece else cards.BACKGROUND,
-            eval="frame",
-        )
+    )
+    if "backdrop" in piece:  # what is beside the picture is clear
+        scaled, beside = scaled.filter("format", "yuva420p"), "black@0"
+    return scaled.filter(
+        "pad", w=tile["width"], h=tile["height"], x="(ow-iw)/2", y="(oh-ih)/2", color=beside, eval="frame"
     )
 
 
@@ -175,6 +173,11 @@ def _labels(plan: Plan) -> list[tuple[str, int, int]]:
 def logo_path(folder: Path, logo: dict[str, Any]) -> Path:
     """Where a plan's logo is read, in its size."""
     return folder / f"logo-{logo['sha256']}-{logo['width']}x{logo['height']}.png"
+
+
+def backdrop_path(folder: Path, digest: str) -> Path:
+    """Where a plan's background is read, in the canvas's size."""
+    return folder / f"backdrop-{digest}.png"
 
 
 def _card_path(folder: Path, number: int, place: int) -> Path:

@@ -169,7 +169,7 @@ def _pictures(
         except MediaUnreadable as error:
             unreadable[index] = error.detail
     left_out += [_named(plan["video"][index], "video", reason) for index, reason in unreadable.items()]
-    plan = _with_logos(storage, _without(plan, set(unreadable)), objects, folder)
+    plan = _with_pictures(storage, _without(plan, set(unreadable)), objects, folder)
 
     def attempt(wanted: Plan) -> Path:
         return picture.render_pictures(
@@ -192,19 +192,24 @@ def _pictures(
         return attempt(_without(plan, set(broken)))
 
 
-def _with_logos(storage: Storage, plan: Plan, objects: dict[str, str], folder: Path) -> Plan:
-    """Put the plan's logos where they are read; those that are no pictures after all are left out of the plan."""
+def _with_pictures(storage: Storage, plan: Plan, objects: dict[str, str], folder: Path) -> Plan:
+    """Put logos and backgrounds where they are read; those that are no pictures after all are left out of the plan."""
     changed = deepcopy(plan)
+    canvas_px = changed["profile"]["width_px"], changed["profile"]["height_px"]
     for piece in changed["slices"]:
-        if logo := piece.get("logo"):
-            path = picture.logo_path(folder, logo)
+        for kind, scaled in (("logo", canvas.logo_png), ("backdrop", canvas.backdrop_png)):
+            if kind not in piece:
+                continue
+            of_logo = kind == "logo"
+            path = (picture.logo_path if of_logo else picture.backdrop_path)(folder, piece[kind])
+            width_px, height_px = (piece[kind]["width"], piece[kind]["height"]) if of_logo else canvas_px
             try:
                 if not path.exists():
-                    data = _checked(storage, objects, logo["sha256"])
-                    path.write_bytes(apart(partial(canvas.logo_png, data, logo["width"], logo["height"]), timeout_s=10))
+                    data = _checked(storage, objects, piece[kind]["sha256"] if of_logo else piece[kind])
+                    path.write_bytes(apart(partial(scaled, data, width_px, height_px), timeout_s=10))
             except MediaUnreadable as error:
-                log.warning("window without its logo", k=plan["k"], reason=error.detail)
-                del piece["logo"]
+                log.warning("window without its picture", k=plan["k"], kind=kind, reason=error.detail)
+                del piece[kind]
     return changed
 
 

@@ -210,6 +210,35 @@ def test_a_logo_that_does_not_fit_is_named(asked: object, field: str) -> None:
     assert len(refused.value.detail) < 300
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "x",
+        "#12345",
+        7,
+        {},
+        "https://example.org/wall.png",
+        "data:image/jpeg;base64,/9j/4AAQ",
+        "data:image/png;base64,not base64!",
+        "data:image/png;base64,",
+        logo(b"GIF89a" + bytes(40))["image"],
+        logo(png(more=MOST_BYTES))["image"],
+        logo(png(1, 1025))["image"],
+    ],
+)
+def test_a_background_that_is_neither_colour_nor_picture_is_named(asked: object) -> None:
+    with pytest.raises(InvalidOption) as refused:
+        check_layout({"name": "grid", "background": asked})
+    assert refused.value.extra == {"field": "layout.background"}
+    assert len(refused.value.detail) < 300
+
+
+def test_a_background_is_a_colour_or_a_picture() -> None:
+    for given, colour, has_picture in (("#20A0b0", "20a0b0", False), (logo(png())["image"], "", True)):
+        found = layout_of(check_layout({"name": "grid", "background": given}))
+        assert (found.background, bool(found.backdrop)) == (colour, has_picture)
+
+
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize("canvas", [(1280, 720), (720, 1280), (128, 3840), (3840, 128)])
 @pytest.mark.parametrize("size", [(8, 4), (1, 1024), (1024, 1)])

@@ -107,6 +107,35 @@ def test_the_background_is_seen_where_nothing_is_shown_and_is_in_the_key(data_di
     assert np.abs(np.median(picture[60:120, 10:110].reshape(-1, 3), axis=0) - (0x20, 0x60, 0xA0)).max() > 30
 
 
+def test_a_picture_lies_below_everything_and_one_that_is_none_is_left_out(data_dir: Path, tmp_path: Path) -> None:
+    """Twice as wide as the canvas in proportion: its blue middle is seen, the red at both sides is cut off."""
+    wall = Image.new("RGB", (320, 90), (255, 0, 0))
+    wall.paste((0, 0, 255), (80, 0, 240, 90))
+    file = io.BytesIO()
+    wall.save(file, "PNG")
+    capture = generate_call(30, count=1, length_ms=1_000)
+    outputs = [{"name": "film", "container": "mp4", "width": 320, "height": 180}]
+    aside = {"regions": [{"name": "a", "x": 0, "y": 0, "width": 40, "height": 100, "source": {"participantId": "p0"}}]}
+    for name, data, seen in (
+        ("whole", file.getvalue(), (0, 0, 255)),
+        ("broken", file.getvalue()[:40], (0x10, 0x13, 0x19)),
+    ):
+        image = "data:image/png;base64," + base64.b64encode(data).decode()
+        build, storage = planned(data_dir / name, capture, layout={**aside, "background": image}, outputs=outputs)
+        store_plans(storage, build)
+        stored = json.loads(storage.get(keys.window_plan(build.recording.recording_id, build.windows[0].key)))
+        assert image not in json.dumps(stored)
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = settings_for(data_dir / name, "redis://never-asked")
+        film = render(storage, settings, stored["plan"], stored["objects"], folder, [])
+        with av.open(film) as container:
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+        assert np.abs(np.median(picture[:, 140:].reshape(-1, 3), axis=0) - seen).max() < 12
+        assert np.abs(np.median(picture[8:40, 8:120].reshape(-1, 3), axis=0) - seen).max() < 12, "above the tile"
+        assert np.abs(np.median(picture[60:120, 10:110].reshape(-1, 3), axis=0) - seen).max() > 20
+
+
 def test_a_logo_lies_above_everything_and_one_that_is_no_picture_is_left_out(data_dir: Path, tmp_path: Path) -> None:
     """Half of it red, half of it clear; the broken one has a good header and nothing behind it."""
     mark = Image.new("RGBA", (40, 20))

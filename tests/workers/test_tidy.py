@@ -23,6 +23,7 @@ from tests.kit.call_generator import generate_call
 from tests.kit.line import make_film, make_more, plan_now, settings_for
 from workers import advance as advancing
 from workers import compose as composing
+from workers import jobs
 from workers.advance import Bench
 from workers.jobs import bench as make_bench
 from workers.tidy import tidy
@@ -154,6 +155,18 @@ def test_an_hour_later_there_is_what_is_shown_and_nothing_else(finished: Finishe
     build = advancing.advance(later, recording_id)
     assert build, "nothing has to be rendered"
     assert composing.advance(later, build)
+
+
+def test_the_job_tidies_up_and_what_is_deleted_for_good_is_left_alone(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = finished.bench(finished.ended_ms + editions.KEPT_MS)
+    monkeypatch.setattr(jobs, "bench", lambda: bench)
+    jobs.tidy(finished.recording_id)
+    assert editions.left(bench.control.state(finished.recording_id)) == []
+    bench.control.append(finished.recording_id, lambda state: ("delete_requested", {}))
+    jobs.tidy(finished.recording_id)
+    assert bench.control.state(finished.recording_id).outdated == ()
 
 
 def test_who_dies_in_the_middle_is_followed_by_another(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
