@@ -204,6 +204,7 @@ def test_while_it_is_made_anew_no_window_is_deleted(finished: Finished) -> None:
     tidy(bench, recording_id)
     assert windows(bench.storage, recording_id) == before
     assert repository.load(bench.storage, recording_id).tidied == 0
+    assert [job.func_name for job in bench.queue._queues["render"].get_jobs()] == ["workers.jobs.advance"]
 
 
 def test_a_window_that_came_to_be_shown_while_it_was_deleted_comes_again(

@@ -48,7 +48,8 @@ export { CallreelError };
  * @property {Artifact[]} [artifacts]
  * @property {{ code: string, message: string } | null} [error]
  */
-/** @typedef {string | { regions: object[] }} Layout */
+/** @typedef {{ background?: string, logo?: { image: string, corner?: string, width?: number } }} Dress `background`: a colour, or as an image a `data:` address of a PNG */
+/** @typedef {string | ({ name: string } & Dress) | ({ regions: object[] } & Dress)} Layout */
 /** @typedef {{ fromMs?: number, toMs?: number, layout: Layout }} Slice */
 /**
  * What of a recording another film shows, and how; what is left out is as it was.
