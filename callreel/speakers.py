@@ -26,6 +26,7 @@ _SHAPE, _LAG = 50, 3
 #: Only where both are loud is anybody merely heard: it is looked for in blocks of so many steps, with what shapes need
 #: before them. In most calls few blocks have two at once, so that many people cost little.
 _BLOCK, _BEFORE = 100, 12
+BLOCK_US = _BLOCK * STEP_US  #: who looks at a recording's beginning alone ends it at a multiple of this
 _ALIKE = 0.8  #: correlation of loudness in dB; two people who speak at once stay below it
 _LOWER_DB = 1.0
 _SILENCE_LUFS = -60.0  #: what is quieter has no shape
@@ -77,13 +78,15 @@ def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers
     shapes = {person: np.maximum(lufs(fine[person]), _SILENCE_LUFS) for person in people if active[person].any()}
     for a, b in combinations(shapes, 2):
         both = loud[a] & loud[b]
-        for block in np.unique(np.flatnonzero(both) // _BLOCK).tolist():
-            steps = slice(block * _BLOCK, (block + 1) * _BLOCK)
-            begin = max(0, steps.start - _BEFORE)
-            shape = slice(begin * FINE, steps.stop * FINE)
-            heard = _only_heard(shapes[a][shape], shapes[b][shape])
+        for first, end in _alike(np.unique(np.flatnonzero(both) // _BLOCK), count):
+            begin, size = max(0, first[0] * _BLOCK - _BEFORE), end - first[0] * _BLOCK
+            before = first[0] * _BLOCK - begin
+            # a row for each block, all at once
+            steps = (first * _BLOCK)[:, None] + np.arange(size)
+            fine_steps = (first * _BLOCK - before)[:, None] * FINE + np.arange((before + size) * FINE)
+            heard = _only_heard(shapes[a][fine_steps], shapes[b][fine_steps])
             for person, only in zip((a, b), heard, strict=True):
-                active[person][steps] &= ~(only[steps.start - begin :] & both[steps])
+                active[person][steps] &= ~(only[:, before:] & both[steps])
     return Speakers(
         people=people,
         spoken={person: [(a * STEP_US, b * STEP_US) for a, b in _spans(active[person])] for person in people},
@@ -93,10 +96,19 @@ def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers
     )
 
 
+def _alike(blocks: NDArray[np.int64], count: int) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Blocks that have the same lengths, and the step at which the first of them ends: the first and the last one of a
+    recording may be shorter, or have less before them."""
+    edge = (blocks == 0) | ((blocks + 1) * _BLOCK > count)
+    for group in (*(blocks[n : n + 1] for n in np.flatnonzero(edge)), blocks[~edge]):
+        if len(group):
+            yield group, min(int(group[0] + 1) * _BLOCK, count)
+
+
 def _trailing(values: Floats, count: int) -> Floats:
-    """The mean of each value and those before it, so many in all."""
-    sums = np.cumsum(np.concatenate([np.zeros(count), values]))
-    found: Floats = (sums[count:] - sums[:-count]) / count
+    """The mean of each value and those before it in its row, so many in all."""
+    sums = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], count)), values], axis=-1), axis=-1)
+    found: Floats = (sums[..., count:] - sums[..., :-count]) / count
     return found
 
 
@@ -117,21 +129,20 @@ def _active(power: Floats) -> Bools:
 
 
 def _only_heard(a: Floats, b: Floats) -> tuple[Bools, Bools]:
-    """In which steps a merely hears b, and b merely a."""
-    count = len(a) // FINE
-    best = np.full(count, -1.0)
+    """In which steps a merely hears b, and b merely a; a row for each stretch that is looked at."""
+    best = np.full((len(a), a.shape[1] // FINE), -1.0)
     for lag in range(-_LAG, _LAG + 1):
-        later = np.roll(b, lag) if lag >= 0 else np.roll(a, -lag)
-        later[: abs(lag)] = _SILENCE_LUFS
+        later = np.roll(b, lag, axis=1) if lag >= 0 else np.roll(a, -lag, axis=1)
+        later[:, : abs(lag)] = _SILENCE_LUFS
         x, y = (a, later) if lag >= 0 else (later, b)
         mean_x, mean_y = _trailing(x, _SHAPE), _trailing(y, _SHAPE)
         both = _trailing(x * y, _SHAPE) - mean_x * mean_y
         own = (_trailing(x * x, _SHAPE) - mean_x**2) * (_trailing(y * y, _SHAPE) - mean_y**2)
         # half a dB of swing is what quantising leaves of silence
         alike = both / np.sqrt(np.maximum(own, 0.25))
-        best = np.maximum(best, alike[FINE - 1 :: FINE])
+        best = np.maximum(best, alike[:, FINE - 1 :: FINE])
     louder = lufs(_trailing(10 ** (a / 10), _SHAPE)) - lufs(_trailing(10 ** (b / 10), _SHAPE))
-    louder = louder[FINE - 1 :: FINE]
+    louder = louder[:, FINE - 1 :: FINE]
     return (best > _ALIKE) & (louder < -_LOWER_DB), (best > _ALIKE) & (louder > _LOWER_DB)
 
 

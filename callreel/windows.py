@@ -25,7 +25,7 @@ from .profiles import NONE, Profile
 from .scans import SCAN_VERSION, RunScan, Scans
 from .slices import Slice, cut_slices
 from .sound import place_packets
-from .speakers import plan_speakers
+from .speakers import BLOCK_US, plan_speakers
 from .timeline import Clip, Timeline
 from .voices import voices
 
@@ -108,11 +108,15 @@ def plan_windows(
     per_window = window_ms * fps // 1000
     layouts = [(picture_at(at_us, fps), layout_of(asked)) for at_us, asked in arranged]
     by_speaker = profile.has_pictures and any(layout.by_speaker for _, layout in layouts)
-    heard = voices(timeline, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
-    turns = plan_speakers(timeline, heard).turns if by_speaker else ()
+    # gains and turns come from what was heard before: of what lies behind the span nothing is asked
+    last = -(-end // per_window)
+    until_us = -(-picture_us(last * per_window, fps) // BLOCK_US) * BLOCK_US
+    before = replace(timeline, duration_us=min(until_us, timeline.duration_us))
+    heard = voices(before, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
+    turns = plan_speakers(before, heard).turns if by_speaker else ()
     slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
     firsts = range(0, count, per_window)
-    borders_us = [picture_us(number, fps) for number in (*firsts, count)]
+    borders_us = [picture_us(number, fps) for number in (*firsts[:last], min(last * per_window, count))]
     gains = plan_gains(heard, borders_us) if profile.has_sound else {}
     cuts = [(max(first, begin), min(first + per_window, end, count)) for first in firsts]
     parts = _Parts(timeline, slices, fps, profile.has_sound)

@@ -10,7 +10,7 @@ import pytest
 
 from callreel.levels import FINE
 from callreel.model import Participant, Track
-from callreel.speakers import Speakers, plan_speakers, ranks
+from callreel.speakers import BLOCK_US, Speakers, plan_speakers, ranks
 from callreel.timeline import Timeline
 from callreel.voices import Voice
 from tests.kit.voices import RATE_HZ, Samples, Turns, in_turns, voice
@@ -134,3 +134,14 @@ def test_what_comes_later_changes_nothing() -> None:
     for cut_s in (8, 16, 24):
         part = speakers({person: sound[: cut_s * RATE_HZ] for person, sound in with_bleed(sounds).items()})
         assert part.turns == [turn for turn in whole.turns if turn[0] < cut_s * 1_000_000]
+
+
+def test_what_is_said_behind_an_instant_changes_nothing_before_it() -> None:
+    _, sounds = call(5, 65.0, (-20.0, -22.0, -24.0))
+    heard = with_bleed(sounds)
+    whole = speakers(heard)
+    for blocks in (1, 3, 6):
+        until_us = blocks * BLOCK_US
+        known = speakers({person: samples[: until_us * RATE_HZ // 1_000_000] for person, samples in heard.items()})
+        assert list(known.turns) == [turn for turn in whole.turns if turn[0] < until_us]
+    assert len(whole.turns) >= 5
