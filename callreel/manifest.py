@@ -23,7 +23,7 @@ from .scans import Scans
 from .speakers import plan_speakers
 from .sync import Sync, certify
 from .timeline import Timeline, arranged
-from .voices import voices
+from .voices import each_voice
 from .windows import Window, canonical
 
 MANIFEST_VERSION = 1
@@ -140,7 +140,7 @@ def manifest(
     the files that are made behind the films, `speeds` at which speed windows were encoded faster than usual, by key."""
     recording, timeline, unused = build.recording, build.timeline, withheld(build.recording)
     first = build.films[0]
-    spoken = plan_speakers(timeline, voices(timeline, build.scans)).spoken
+    spoken = plan_speakers(timeline, each_voice(timeline, build.scans)).spoken
     return {
         "version": MANIFEST_VERSION,
         "recordingId": recording.recording_id,

@@ -7,7 +7,7 @@ people who speak at once have not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -57,7 +57,7 @@ def ranks(people: Sequence[str], turns: Sequence[Turn]) -> Iterator[tuple[int, t
         yield at_us, order
 
 
-def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers:
+def plan_speakers(timeline: Timeline, sounds: Iterable[tuple[Place, Voice]]) -> Speakers:
     """Who speaks when; sound that is shared with a screen is nobody's voice."""
     shared = {
         (track.participant_id, track.track_id)
@@ -69,13 +69,14 @@ def plan_speakers(timeline: Timeline, voices: Mapping[Place, Voice]) -> Speakers
     count = -(-timeline.duration_us // STEP_US)
     power = {person: np.zeros(count) for person in people}
     fine = {person: np.zeros(count * FINE) for person in people}
-    for place, voice in voices.items():
+    for place, voice in sounds:
         if place[:2] not in shared:
             power[place[0]] += np.nan_to_num(voice.power)
             fine[place[0]] += np.nan_to_num(voice.fine)
     active = {person: _active(power[person]) for person in people}
     loud = {person: now.copy() for person, now in active.items()}
-    shapes = {person: np.maximum(lufs(fine[person]), _SILENCE_LUFS) for person in people if active[person].any()}
+    shapes = {person: np.maximum(lufs(fine.pop(person)), _SILENCE_LUFS) for person in people if active[person].any()}
+    fine.clear()
     for a, b in combinations(shapes, 2):
         both = loud[a] & loud[b]
         for first, end in _alike(np.unique(np.flatnonzero(both) // _BLOCK), count):

@@ -6,7 +6,7 @@ level may stand up to half a step beside its sound: nothing that is decided from
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,21 +37,27 @@ class Voice:
 
 def voices(timeline: Timeline, scans: Scans, *, fine: bool = True) -> Mapping[Place, Voice]:
     """All segments with sound, in the timeline's order; without `fine`, which is most of it, where nobody asks."""
+    return dict(each_voice(timeline, scans, fine=fine))
+
+
+def each_voice(timeline: Timeline, scans: Scans, *, fine: bool = True) -> Iterator[tuple[Place, Voice]]:
+    """The same one after the other: of 25 people for three hours all of them take 130 MB."""
     count = -(-timeline.duration_us // STEP_US)
-    found: dict[Place, Voice] = {}
+    clips: dict[Place, list[Clip]] = {}
     for clip in timeline.clips:
-        if clip.kind != "audio":
-            continue
-        if clip.place not in found:
-            found[clip.place] = Voice(power=np.full(count, np.nan), fine=np.full(count * FINE * fine, np.nan))
-        levels = scans[clip.place][clip.run].levels
-        for laid, values, first, step_us in (
-            (found[clip.place].power, levels.loudness, levels.first, STEP_US),
-            (found[clip.place].fine, levels.fine, levels.first * FINE, FINE_US),
-        ):
-            steps, media = on_the_clock(clip, first, len(values), step_us, len(laid))
-            laid[steps] = power_of(values[media])
-    return found
+        if clip.kind == "audio":
+            clips.setdefault(clip.place, []).append(clip)
+    for place, own in clips.items():
+        voice = Voice(power=np.full(count, np.nan), fine=np.full(count * FINE * fine, np.nan))
+        for clip in own:
+            levels = scans[place][clip.run].levels
+            for laid, values, first, step_us in (
+                (voice.power, levels.loudness, levels.first, STEP_US),
+                (voice.fine, levels.fine, levels.first * FINE, FINE_US),
+            ):
+                steps, media = on_the_clock(clip, first, len(values), step_us, len(laid))
+                laid[steps] = power_of(values[media])
+        yield place, voice
 
 
 def on_the_clock(clip: Clip, first: int, count: int, step_us: int, until: int) -> tuple[Ints, Ints]:

@@ -113,7 +113,7 @@ def plan_windows(
     until_us = -(-picture_us(last * per_window, fps) // BLOCK_US) * BLOCK_US
     before = replace(timeline, duration_us=min(until_us, timeline.duration_us))
     heard = voices(before, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
-    turns = plan_speakers(before, heard).turns if by_speaker else ()
+    turns = plan_speakers(before, heard.items()).turns if by_speaker else ()
     slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
     firsts = range(0, count, per_window)
     borders_us = [picture_us(number, fps) for number in (*firsts[:last], min(last * per_window, count))]

@@ -45,7 +45,9 @@ def speakers(sounds: Mapping[str, Samples], **sources: str) -> Speakers:
         fine = loudness(np.stack([samples[: len(samples) // 4800 * 4800]] * 2))
         voices[person, "t", 0] = Voice(power=fine.reshape(-1, FINE).mean(axis=1), fine=fine)
     length_s = len(next(iter(sounds.values()))) / RATE_HZ
-    return plan_speakers(timeline({person: sources.get(person, "microphone") for person in sounds}, length_s), voices)
+    return plan_speakers(
+        timeline({person: sources.get(person, "microphone") for person in sounds}, length_s), voices.items()
+    )
 
 
 def ranks_at(found: Speakers, at_us: int) -> tuple[str, ...]:
