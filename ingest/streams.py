@@ -119,9 +119,12 @@ class Streams:
     def _split(self, recording_id: str, window: str) -> tuple[int, int]:
         """Where a window's media begins and ends. Raises `ObjectMissing`."""
         found = self._windows.get((recording_id, window))
+        key = keys.window(recording_id, window)
         if found is None:
-            found = boxes.split(partial(self._storage.get, keys.window(recording_id, window)))
+            found = boxes.split(partial(self._storage.get, key))
             self._windows.put((recording_id, window), found)
+        else:
+            self._storage.get(key, 0, 1)  # nobody may need it any more, and what is gone is 404, not a broken answer
         return found
 
     def _signature(self, state: Recording, name: str, query: QueryParams) -> str:

@@ -150,6 +150,15 @@ def test_segments_have_ranges_and_heads(desk: Desk) -> None:
     assert desk.client.head(playlist, headers=desk.as_who).status_code == 200
 
 
+def test_a_segment_that_nobody_needs_any_more_is_gone_though_it_was_known(desk: Desk) -> None:
+    recording_id = desk.begun()
+    key = window(recording_id, desk, 7)
+    url = desk.url(recording_id, f"/files/hls/7-{key}.m4s")
+    assert desk.get(url).content == media(7)
+    desk.storage.delete(keys.window(recording_id, key))
+    refused(desk.get(url), 404, "unknown_file")
+
+
 @pytest.mark.parametrize("name", ["hls/0-{}.m4s", "hls/init-{}.mp4", "dash/{}/0.m4s"])
 def test_segments_that_are_not_there(desk: Desk, name: str) -> None:
     recording_id = desk.begun()
