@@ -38,7 +38,8 @@ class Cors(CORSMiddleware):
                 if added is None:
                     added = await self._work_out(request_headers)
                     self._added.put(origin, added)
-                message["headers"] = [*message["headers"], *added]
+                new = {name for name, _ in added} - {b"vary"}  # of which there may be several
+                message["headers"] = [*(each for each in message["headers"] if each[0].lower() not in new), *added]
             await send(message)
 
         await self.app(scope, receive, sending)

@@ -182,6 +182,19 @@ def test_chunks_of_nothing_known_are_refused(desk: Desk) -> None:
     refused(desk.chunk(recording_id, 0, track_id="x" * 65), 400, "invalid_id")
 
 
+def test_an_answer_has_one_origin_that_may_read_it(redis_url: str, data_dir: Path) -> None:
+    page = "https://page.example"
+    with application(redis_url, data_dir, cors_origins=page) as desk:
+        for path in ("/time", "/livez"):  # the first says of itself that everybody may
+            for _ in range(2):
+                answer = desk.client.get(path, headers={"Origin": page})
+                assert answer.headers.get_list("access-control-allow-origin") == [page]
+                assert "Origin" in answer.headers["vary"]
+        assert desk.client.get("/time", headers={"Origin": "https://else.example"}).headers.get_list(
+            "access-control-allow-origin"
+        ) == ["*"]
+
+
 def test_a_refused_preflight_is_a_problem_and_opens_nothing(redis_url: str, data_dir: Path) -> None:
     page, wanted = "https://page.example", "authorization,chunk"
     with application(redis_url, data_dir, cors_origins=page) as desk:
