@@ -107,7 +107,7 @@ def programs(choices: Choices, env: Mapping[str, str], sockets: list[socket.sock
             argv=[
                 *python,
                 *("uvicorn", "ingest.app:create_app", "--factory", "--fd", str(sock.fileno())),
-                *("--loop", "uvloop", "--http", "httptools", "--log-level", level, "--no-access-log"),
+                *("--loop", "uvloop", "--http", "ingest.uncopied:Uncopied", "--log-level", level, "--no-access-log"),
                 "--no-proxy-headers",  # nobody looks at what they would set
                 # Chunks come every few seconds: a connection that is closed in between costs a handshake each time.
                 *("--timeout-keep-alive", "30"),

@@ -18,13 +18,14 @@ from callreel.settings import load_settings
 from callreel.states import ACTIVE
 from callreel.storage import open_storage
 from ingest.app import create_app
+from ingest.uncopied import Uncopied
 from workers import jobs
 from workers.sweep import Sweeper
 
 
 def ingest(listener: socket.socket) -> None:
     """`uvicorn ingest.app:create_app --factory`."""
-    config = uvicorn.Config(create_app(), log_level="critical", access_log=False, loop="uvloop", http="httptools")
+    config = uvicorn.Config(create_app(), log_level="critical", access_log=False, loop="uvloop", http=Uncopied)
     uvicorn.Server(config).run(sockets=[listener])
 
 

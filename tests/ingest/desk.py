@@ -24,6 +24,7 @@ from callreel.settings import Settings, load_settings
 from callreel.storage import Storage, open_storage
 from callreel.tokens import make_token
 from ingest.app import build_app
+from ingest.uncopied import Uncopied
 
 SECRET = "a secret for tests, longer than thirty-two"
 CALL = "c1"
@@ -160,7 +161,12 @@ def application(redis_url: str, folder: Path, **settings: Any) -> Iterator[Desk]
     index = Index(connect(redis_url))
     jobs = Asked()
     config = uvicorn.Config(
-        build_app(chosen, storage, index, jobs), port=0, log_level="critical", access_log=False, loop="uvloop"
+        build_app(chosen, storage, index, jobs),
+        port=0,
+        log_level="critical",
+        access_log=False,
+        loop="uvloop",
+        http=Uncopied,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -64,6 +64,7 @@ def served(redis_url: str, folder: Path, count: int = 2, **settings: Any) -> Ite
                 process = subprocess.Popen(
                     [
                         *(sys.executable, "-m", "uvicorn", "ingest.app:create_app", "--factory"),
+                        *("--http", "ingest.uncopied:Uncopied"),
                         *("--fd", str(listener.fileno()), "--no-access-log", "--log-level", "warning"),
                         *("--timeout-keep-alive", "30"),  # as `callreel up` does it
                     ],
