@@ -39,8 +39,10 @@ const soon = async () => {
   for (let i = 0; i < 10; i++) await Promise.resolve();
 };
 
-test("a worker that falls silent is given up, and what it was asked is done on the page", async (t) => {
+/** A depot in a worker that has just said that it is ready; time stands still. @param {import("node:test").TestContext} t */
+const ready = (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  FakeWorker.all.length = 0;
   Object.assign(globalThis, { Worker: FakeWorker });
   t.after(() => void delete (/** @type {any} */ (globalThis).Worker));
   const { depot, asked } = onPage();
@@ -48,6 +50,11 @@ test("a worker that falls silent is given up, and what it was asked is done on t
   const [worker] = FakeWorker.all;
   assert.ok(worker);
   worker.say({ ready: true });
+  return { worker, asked, remote };
+};
+
+test("a worker that falls silent is given up, and what it was asked is done on the page", async (t) => {
+  const { worker, asked, remote } = ready(t);
   await remote.open(ROW);
 
   for (let minute = 0; minute < 10; minute++) {
@@ -76,15 +83,7 @@ test("a worker that falls silent is given up, and what it was asked is done on t
 });
 
 test("a worker that falls silent while it is closed holds nobody up", async (t) => {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
-  FakeWorker.all.length = 0;
-  Object.assign(globalThis, { Worker: FakeWorker });
-  t.after(() => void delete (/** @type {any} */ (globalThis).Worker));
-  const { depot, asked } = onPage();
-  const remote = new RemoteDepot(/** @type {any} */ ({ endpoint: "http://localhost", callId: "c" }), { token: "t", memory: true }, () => depot);
-  const [worker] = FakeWorker.all;
-  assert.ok(worker);
-  worker.say({ ready: true });
+  const { worker, asked, remote } = ready(t);
   worker.hangs = true;
   const closed = remote.close();
   for (let i = 0; i < 6; i++) t.mock.timers.tick(5_000);
