@@ -1,7 +1,8 @@
 """Four people in front of cameras: moving pictures with a camera's noise, and sound that comes like speech.
 
 Encoded and cut as browsers do it: VP8 as a real-time encoder makes it, a key frame each 3.3 s, Opus beside it, one
-recorder per track. Encoding takes minutes, so what was made is kept in the folder for temporary files.
+recorder per track. Encoding takes minutes, so what was made is kept in the folder for temporary files. A call of hours
+is one minute's packets again and again, from recorders that ran through.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.kit.capture import Capture, CapturedChunk, Run
 
 VERSION = 1  #: of what is made here; another one is made anew
 PEOPLE = ("alice", "bob", "carol", "dave")
+LONG_VERSION = 1  #: of how a long call is made of a minute
 EPOCH_MS = 1_790_000_000_000
 WIDTH_PX, HEIGHT_PX, FPS = 1280, 720, 30
 RATE_HZ = 48_000
@@ -37,6 +39,11 @@ _VP8 = {"deadline": "realtime", "cpu-used": "-8", "lag-in-frames": "0", "g": "10
 _VP8_BPS = {720: 2_500_000, 360: 700_000}
 _OPUS_BPS = 64_000
 _MS = Fraction(1, 1000)
+_MINUTE_MS = 60_000
+#: Written as a stream, a Cluster every 0.9 s as Chromium's muxer does; `bitexact`: no UIDs by chance, the same bytes
+#: whenever a call is made, for whoever keeps windows of it.
+_MUXER = {"live": "1", "cluster_time_limit": "900"}
+_SAME = {"fflags": "+bitexact"}
 
 Plane = NDArray[np.uint8]
 
@@ -63,6 +70,22 @@ class _Job:
 
 def capture(length_ms: int, folder: Path | None = None, *, height_px: int = HEIGHT_PX) -> Capture:
     """The call, with a camera of 720 or 360 lines and a microphone of each; made where it is not there yet."""
+    jobs = _made(length_ms, folder, height_px)
+    return _capture(length_ms, [_run(job, _kept(job)) for job in jobs])
+
+
+def call(minutes: int, folder: Path | None = None, *, height_px: int = HEIGHT_PX) -> Capture:
+    """A call of so many minutes, one recorder for each track: everybody's minute from `capture`, over and over.
+
+    Each minute's pictures begin with a key frame. The Opus packets go on one after the other, and so do the stamps.
+    """
+    jobs = _made(_MINUTE_MS, folder, height_px)
+    length_ms = minutes * _MINUTE_MS
+    return _capture(length_ms, [_run(replace(job, length_ms=length_ms), _repeated(job, minutes)) for job in jobs])
+
+
+def _made(length_ms: int, folder: Path | None, height_px: int) -> list[_Job]:
+    """The tracks of a call, as files; encoded where they are not there yet."""
     folder = folder or Path(tempfile.gettempdir()) / f"callreel-footage-{VERSION}"
     folder.mkdir(parents=True, exist_ok=True)
     size = "" if height_px == HEIGHT_PX else f"-{height_px}p"
@@ -82,13 +105,11 @@ def capture(length_ms: int, folder: Path | None = None, *, height_px: int = HEIG
         print(f"encoding {len(todo)} tracks of {length_ms / 1000:.0f} s into {folder}, once", flush=True)
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
             list(pool.map(_make, todo))
-    return Capture(
-        name="benchmark",
-        true_epoch_ms=EPOCH_MS,
-        length_ms=length_ms,
-        runs=tuple(_run(job) for job in jobs),
-        floor_ms={},
-    )
+    return jobs
+
+
+def _capture(length_ms: int, runs: list[Run]) -> Capture:
+    return Capture(name="benchmark", true_epoch_ms=EPOCH_MS, length_ms=length_ms, runs=tuple(runs), floor_ms={})
 
 
 def files(length_ms: int, folder: Path | None = None) -> list[tuple[Path, Path]]:
@@ -97,12 +118,8 @@ def files(length_ms: int, folder: Path | None = None) -> list[tuple[Path, Path]]
     return [(folder / f"{n}-camera-{length_ms}.webm", folder / f"{n}-microphone-{length_ms}.webm") for n in PEOPLE]
 
 
-def _run(job: _Job) -> Run:
-    data = job.target.read_bytes()
-    chunks, begin = [], 0
-    for seq, (at_ms, size) in enumerate(json.loads(job.target.with_suffix(".json").read_text())):
-        chunks.append(CapturedChunk(seq=seq, delivered_client_ms=EPOCH_MS + at_ms, data=data[begin : begin + size]))
-        begin += size
+def _run(job: _Job, pieces: Iterable[tuple[float, bytes]]) -> Run:
+    """A recorder's run of such chunks: when each was delivered, and its bytes."""
     camera = job.kind == "camera"
     return Run(
         participant=PEOPLE[job.index],
@@ -116,26 +133,77 @@ def _run(job: _Job) -> Run:
         clock_skew_ms=0,
         start_client_ms=EPOCH_MS,
         stop_client_ms=EPOCH_MS + job.length_ms + _AFTER_STOP_MS,
-        chunks=tuple(chunks),
+        chunks=tuple(
+            CapturedChunk(seq=seq, delivered_client_ms=EPOCH_MS + at_ms, data=data)
+            for seq, (at_ms, data) in enumerate(pieces)
+        ),
     )
 
 
+def _kept(job: _Job) -> Iterator[tuple[float, bytes]]:
+    data, begin = job.target.read_bytes(), 0
+    for at_ms, size in json.loads(job.target.with_suffix(".json").read_text()):
+        yield at_ms, data[begin : begin + size]
+        begin += size
+
+
+def _repeated(job: _Job, minutes: int) -> Iterator[tuple[float, bytes]]:
+    """The chunks of a minute's track over and over."""
+    tape = _Tape()
+    with (
+        av.open(str(job.target), format="matroska") as minute,
+        av.open(tape, "w", format="webm", options=_MUXER | _SAME) as file,
+    ):
+        source = minute.streams[0]
+        stream = file.add_stream_from_template(source)
+        read = [(p.pts, bytes(p), p.is_keyframe) for p in minute.demux(source) if p.pts is not None]
+        assert source.time_base == _MS, source.time_base
+        # jittered stamps: a picture belongs to the minute to which it is nearer
+        once = [item for item in read if item[0] < _MINUTE_MS - 1000 // FPS // 2]
+
+        def packets() -> Iterator[av.Packet[Any]]:
+            for number in range(minutes):
+                for pts, data, is_key in read if number == minutes - 1 else once:
+                    packet = av.Packet(data)
+                    packet.stream, packet.is_keyframe, packet.time_base = stream, is_key, _MS
+                    packet.pts = packet.dts = pts + number * _MINUTE_MS
+                    yield packet
+
+        marks = _write(file, tape, packets())
+    yield from _cut(tape.data, marks, minutes * _MINUTE_MS)
+
+
 def _make(job: _Job) -> None:
-    tape, marks = _Tape(), [(0.0, 0)]
-    with av.open(tape, "w", format="webm", options={"live": "1", "cluster_time_limit": "900"}) as file:
-        packets = _camera(file, job) if job.kind == "camera" else _microphone(file, job)
-        for packet in packets:
-            at_ms = float((packet.pts or 0) * (packet.time_base or _MS) * 1000)
-            file.mux(packet)
-            if len(tape.data) > marks[-1][1]:
-                marks.append((at_ms, len(tape.data)))
-    times, sizes = zip(*marks, strict=True)
-    borders = range(_TIMESLICE_MS, job.length_ms, _TIMESLICE_MS)
-    ends = [int(np.interp(at, times, sizes)) for at in borders] + [len(tape.data)]
-    delivered = [*(at + 60 for at in borders), job.length_ms + _AFTER_STOP_MS]
-    cut = [[at, end - begin] for at, begin, end in zip(delivered, [0, *ends], ends, strict=False)]
+    tape = _Tape()
+    with av.open(tape, "w", format="webm", options=_MUXER) as file:
+        marks = _write(file, tape, _camera(file, job) if job.kind == "camera" else _microphone(file, job))
+    cut = [[at_ms, len(data)] for at_ms, data in _cut(tape.data, marks, job.length_ms)]
     job.target.write_bytes(tape.data)
     job.target.with_suffix(".json").write_text(json.dumps(cut))
+
+
+def _write(
+    file: av.container.OutputContainer, tape: _Tape, packets: Iterable[av.Packet[Any]]
+) -> list[tuple[float, int]]:
+    """Mux packets; tells up to which time there was how much of the file."""
+    marks = [(0.0, 0)]
+    for packet in packets:
+        at_ms = float((packet.pts or 0) * (packet.time_base or _MS) * 1000)
+        file.mux(packet)
+        if len(tape.data) > marks[-1][1]:
+            marks.append((at_ms, len(tape.data)))
+    return marks
+
+
+def _cut(data: bytearray, marks: list[tuple[float, int]], length_ms: int) -> Iterator[tuple[float, bytes]]:
+    """What a recorder with a time slice delivers of a file, and when."""
+    times, sizes = zip(*marks, strict=True)
+    borders = range(_TIMESLICE_MS, length_ms, _TIMESLICE_MS)
+    ends = [*np.interp(borders, times, sizes).astype(int).tolist(), len(data)]
+    delivered = [*(at + 60 for at in borders), length_ms + _AFTER_STOP_MS]
+    with memoryview(data) as whole:
+        for at_ms, begin, end in zip(delivered, [0, *ends], ends, strict=False):
+            yield at_ms, bytes(whole[begin:end])
 
 
 def _camera(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet[Any]]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
-from benchmarks import footage, generator
+from benchmarks import footage, generator, kept, live
 from benchmarks.measure import cpu_of, table, verdict
+from tests.kit.capture import Capture
 
 
 class _Server(threading.Thread):
@@ -122,3 +129,97 @@ def test_pictures_move_and_are_noisy() -> None:
     first, second = picture.at(0.0), picture.at(0.5)
     assert first.shape == (footage.HEIGHT_PX * 3 // 2, footage.WIDTH_PX)
     assert float(np.mean(first != second)) > 0.3
+
+
+class _Grey:
+    """A picture that costs nothing to draw."""
+
+    def __init__(self, dice: np.random.Generator) -> None:
+        pass
+
+    def at(self, second: float) -> footage.Plane:
+        return np.full((footage.HEIGHT_PX * 3 // 2, footage.WIDTH_PX), int(100 * second), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Capture, Capture]]:
+    """Two and three minutes of one person, at two seconds to the minute."""
+    folder = tmp_path_factory.mktemp("footage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(footage, "_Picture", _Grey)
+        patch.setattr(footage, "PEOPLE", ("alice",))
+        patch.setattr(footage, "_MINUTE_MS", 2000)
+        patch.setattr(footage, "_TIMESLICE_MS", 700)
+        jobs = [footage._Job(index=0, kind=kind, length_ms=2000, target=target, height_px=360)
+                for kind, target in (("camera", folder / "alice-camera-2000-360p.webm"),
+                                     ("microphone", folder / "alice-microphone-2000.webm"))]  # fmt: skip
+        for job in jobs:
+            footage._make(job)
+        yield footage.call(2, folder, height_px=360), footage.call(3, folder, height_px=360)
+
+
+def test_a_long_call_is_one_recorder_for_each_track(calls: tuple[Capture, Capture]) -> None:
+    camera, microphone = calls[0].runs
+    pictures, sounds = (_packets(run.data) for run in (camera, microphone))
+    steps_ms = np.diff([pts for pts, _ in pictures])
+    assert len(pictures) == 121  # one behind the stop
+    assert all(26 <= step_ms <= 41 for step_ms in steps_ms)
+    assert [number for number, (_, is_key) in enumerate(pictures) if is_key] == [0, 60]
+    assert set(np.diff([pts for pts, _ in sounds])) == {20}
+    assert [chunk.seq for chunk in camera.chunks] == list(range(6))
+    assert [chunk.delivered_client_ms - footage.EPOCH_MS for chunk in camera.chunks] == [*range(760, 4200, 700), 4060]
+
+
+def test_a_long_call_begins_like_a_longer_one(calls: tuple[Capture, Capture]) -> None:
+    for run, longer in zip(calls[0].runs, calls[1].runs, strict=True):
+        assert [chunk.data for chunk in run.chunks[:4]] == [chunk.data for chunk in longer.chunks[:4]]
+
+
+def _packets(data: bytes) -> list[tuple[int, bool]]:
+    with av.open(io.BytesIO(data), "r", format="matroska") as file:
+        return [(p.pts, p.is_keyframe) for p in file.demux(file.streams[0]) if p.pts is not None]
+
+
+def test_windows_are_lent_up_to_an_instant(tmp_path: Path) -> None:
+    there, data = tmp_path / "kept", tmp_path / "data"
+    (there / "windows").mkdir(parents=True)
+    windows = [{"key": name, "toMs": to_ms} for name, to_ms in (("a", 8000), ("b", 16000), ("c", 20000))]
+    (there / "manifest.json").write_text(json.dumps({"windows": windows}))
+    for name in "abc":
+        (there / "windows" / f"{name}.mp4").write_text(name)
+    assert kept.lend(there, data, "rec_x_1700000000000", 16000) == {"a", "b"}
+    assert live.windows_there(data, "rec_x_1700000000000") == 2
+    kept.used({"a", "b"}, iter("abc"))
+    with pytest.raises(RuntimeError, match="1 of 2"):
+        kept.used({"a", "d"}, iter("abc"))
+
+
+class _Deaf:
+    """A server whose playlists fail, of a call whose end is far away."""
+
+    data = Path()
+
+    def started(self) -> dict[int, str]:
+        return {}
+
+    async def send(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {}
+
+    async def upload(self, *_: Any) -> None:
+        return
+
+    async def finished(self, *_: Any) -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def file(self, *_: Any) -> bytes:
+        return b"no playlist"
+
+
+def test_who_looks_at_a_call_does_not_end_in_silence() -> None:
+    ending = live.Ending(
+        recording_id="rec_x_1", started_ms=round(time.time() * 1000), length_ms=60_000, rest=(), completes={}
+    )
+    with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:
+        asyncio.run(live.follow(_Deaf(), _Deaf(), ending))
+    assert raised.group_contains(ValueError, match="without a date")
