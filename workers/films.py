@@ -1,13 +1,13 @@
 """Windows behind each other, as a file of the container that was asked for: packets copied, nothing encoded.
 
-A container is a line in `WRITERS`. Windows that are fragments of MP4 are joined as bytes and rewritten with their index
-in front; all others packet by packet, whose times are counted and not read, so that they are exact.
+A container is a line in `WRITERS`. Windows that are fragments of MP4 are joined as bytes behind an index of all of
+them; all others packet by packet, whose times are counted and not read, so that they are exact.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,20 +15,15 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from callreel import boxes, keys
-from callreel.errors import RenderFailed
+from callreel import keys
 from callreel.manifest import Film
-from callreel.settings import Settings
 from callreel.storage import Storage
 from callreel.windows import Window
 
-from . import ffmpeg as runner
+from . import faststart
 from .codecs import SOUND
 from .demux import Packet
 from .mux import sound_frames
-
-#: Copies packets of a day of 720p, on a slow disk.
-_TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +31,14 @@ class Joining:
     """A film on its way to a file."""
 
     storage: Storage
-    settings: Settings
     recording_id: str
     film: Film
     folder: Path
 
-    def windows(self) -> Iterator[tuple[Window, bytes]]:
-        for window in self.film.windows:
-            yield window, self.storage.get(keys.window(self.recording_id, window.key, window.form))
+    def reader(self, window: Window) -> faststart.Read:
+        """Reads the bytes of one of its windows."""
+        key = keys.window(self.recording_id, window.key, window.form)
+        return lambda start, length: self.storage.get(key, start, length)
 
 
 def write_film(joining: Joining) -> Path:
@@ -53,24 +48,10 @@ def write_film(joining: Joining) -> Path:
     return target
 
 
-def _fragments(joining: Joining, target: Path, muxer: str) -> None:
-    """Fragments of MP4 behind one init segment, then all of it with its index in front ("faststart")."""
-    joined = joining.folder / "fragments.mp4"
-    with joined.open("wb") as file:
-        init = b""
-        for window, data in joining.windows():
-            init_end, _ = boxes.split(boxes.of(data))
-            own = data[:init_end]
-            init = init or own
-            if own != init:
-                raise _another(window)
-            file.write(data[init_end:] if file.tell() else data)
-    arguments = ["-f", "mp4", "-protocol_whitelist", "file", "-i", runner.named(joined)]
-    arguments += ["-map", "0", "-c", "copy", "-movflags", "+faststart", "-video_track_timescale", "90000"]
-    if muxer != "mp4":
-        arguments += ["-f", muxer]
-    runner.run([*arguments, runner.named(target)], timeout_s=_TIMEOUT_S, configured=joining.settings.ffmpeg)
-    joined.unlink()
+def _fragments(joining: Joining, target: Path, brand: str) -> None:
+    """Fragments of MP4, as bytes behind one index."""
+    parts = [faststart.Part(name=_name(window), read=joining.reader(window)) for window in joining.film.windows]
+    faststart.write(parts, target, brand)
 
 
 def _packets(joining: Joining, target: Path, muxer: str, options: dict[str, str]) -> None:
@@ -79,13 +60,13 @@ def _packets(joining: Joining, target: Path, muxer: str, options: dict[str, str]
         streams: dict[str, av.stream.Stream] = {}
         counts: dict[str, int] = {}
         known: list[tuple[str, bytes]] = []
-        for window, data in joining.windows():
-            with av.open(io.BytesIO(data), "r", format="matroska") as source:
+        for window in joining.film.windows:
+            with av.open(io.BytesIO(joining.reader(window)(0, None)), "r", format="matroska") as source:
                 found = [(stream.codec_context.name, bytes(stream.codec_context.extradata or b""))
                          for stream in _of(source)]  # fmt: skip
                 known = known or found
                 if found != known:
-                    raise _another(window)
+                    raise faststart.another_init(_name(window))
                 if not streams:
                     streams = {stream.type: out.add_stream_from_template(stream) for stream in _of(source)}
                 for packet in source.demux(_of(source)):
@@ -130,8 +111,8 @@ def _delay(stream: av.stream.Stream) -> int:
     return int.from_bytes(head[10:12], "little") if head.startswith(b"OpusHead") else 0
 
 
-def _another(window: Window) -> RenderFailed:
-    return RenderFailed(f"window {window.k} ({window.key}) has another init than window 0; delete it: it comes again")
+def _name(window: Window) -> str:
+    return f"window {window.k} ({window.key})"
 
 
 def _mp4(joining: Joining, target: Path) -> None:
@@ -144,7 +125,7 @@ def _mp4(joining: Joining, target: Path) -> None:
 #: container → how it is written
 WRITERS: dict[str, Callable[[Joining, Path], None]] = {
     "mp4": _mp4,
-    "m4a": lambda joining, target: _fragments(joining, target, "ipod"),
+    "m4a": lambda joining, target: _fragments(joining, target, "m4a"),
     "webm": lambda joining, target: _packets(joining, target, "webm", {"cues_to_front": "1"}),
     "ogg": lambda joining, target: _packets(joining, target, "ogg", {}),
     # a day of sound is more than the 4 GiB of a plain WAV (EBU Tech 3306)

@@ -115,7 +115,7 @@ def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
 
 
 def _joining(bench: Bench, recording_id: str, film: Film, folder: Path) -> Joining:
-    return Joining(storage=bench.storage, settings=bench.settings, recording_id=recording_id, film=film, folder=folder)
+    return Joining(storage=bench.storage, recording_id=recording_id, film=film, folder=folder)
 
 
 def speeds_of(storage: Storage, recording_id: str) -> dict[str, str]:
