@@ -61,6 +61,7 @@ POINTS: dict[str, str] = {
     "advance.expected": "the windows are expected, nobody is asked for them",
     "render.made": "the window lies in the job's folder",
     "render.noted": "what it lacks is stored, the window is not",
+    "render.glanced": "its glance is stored, the window is not",
     "render.stored": "the window is stored, and still expected",
     "render.last": "all windows are there, nobody is asked to join them",
     "join.made": "the film lies in the job's folder",

@@ -193,7 +193,7 @@ def logo(recording_id: str, sha256: str) -> str:
 
 def window_prefixes(recording_id: str) -> list[str]:
     """All that is stored of windows stands behind these under their keys, each with an ending."""
-    return [f"recordings/{recording_id}/derived/{part}/" for part in ("windows", "plans", "notes", "speeds")]
+    return [f"recordings/{recording_id}/derived/{part}/" for part in ("windows", "plans", "notes", "speeds", "glances")]
 
 
 def window_plan(recording_id: str, key: str) -> str:
@@ -216,6 +216,15 @@ def streamed_window(recording_id: str, k: int) -> str:
 def window_note(recording_id: str, key: str) -> str:
     """What the renderer had to leave out of a window, if anything; put beside it."""
     return f"recordings/{recording_id}/derived/notes/{key}.json"
+
+
+def glances_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/derived/glances/"
+
+
+def window_glance(recording_id: str, key: str) -> str:
+    """What of a window is looked at before it is played; put before it."""
+    return f"recordings/{recording_id}/derived/glances/{key}.bin"
 
 
 def artifact(recording_id: str, name: str, sha256: str, edition: int = 0) -> str:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .clock import US_PER_S, picture_us
+from .glances import STEP_S, scaled_px, tile_px
 from .manifest import Build, Film
 
-#: No film has more thumbnails: they are made of as many key frames, which takes ten seconds, be it a week long.
+#: No film has more thumbnails, be it a week long: without glances they take as many key frames, and so ten seconds.
 MOST = 1000
-_LEAST_S = 2  #: between two of them, doubled until there are few enough
 COLUMNS, ROWS = 10, 10  #: of a sheet
-_TILE_PX = 160  #: longer side of a thumbnail …
-_POSTER_PX = 640  #: … and of the poster
+_POSTER_PX = 640  #: longer side of the poster
 
 POSTER, CUES = "thumbnails/poster.jpg", "thumbnails/sprite.vtt"
 MIX = "waveforms/mix.json"
@@ -79,18 +78,16 @@ def heard(build: Build) -> Film | None:
 
 def plan_thumbnails(film: Film) -> Thumbnails:
     """The thumbnails of a film that has windows."""
-    step_us = _LEAST_S * US_PER_S
+    step_us = STEP_S * US_PER_S  # doubled until there are few enough
     while -(-film.duration_us // step_us) > MOST:
         step_us *= 2
     grid_us = tuple(range(0, film.duration_us, step_us))
-    width_px, height_px = film.profile.width_px, film.profile.height_px
-
-    def scaled(longer_px: int) -> tuple[int, int]:
-        longest = max(width_px, height_px)
-        return max(2, round(width_px * longer_px / longest)), max(2, round(height_px * longer_px / longest))
-
+    size_px = film.profile.width_px, film.profile.height_px
     return Thumbnails(
-        grid_us=grid_us, tile_px=scaled(_TILE_PX), poster_px=scaled(_POSTER_PX), poster=_poster(film, grid_us)
+        grid_us=grid_us,
+        tile_px=tile_px(*size_px),
+        poster_px=scaled_px(*size_px, _POSTER_PX),
+        poster=_poster(film, grid_us),
     )
 
 

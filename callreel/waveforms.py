@@ -39,6 +39,19 @@ def of_track(timeline: Timeline, scans: Scans, participant_id: str, track_id: st
     return laid
 
 
+def of_sound(heard: NDArray[np.float32], from_sample: int, rate_hz: int) -> Swings:
+    """The swings of one channel of a film's sound that begins at this sample, from the point on that this is in."""
+    point = rate_hz // (RATE_HZ // POINT)
+    begins = np.unique([0, *range(-from_sample % point, len(heard), point)])
+    found: Swings = np.maximum.reduceat(heard, begins).astype(np.float64)
+    return found
+
+
+def first_point(from_sample: int, rate_hz: int) -> int:
+    """The point that a sample of a film is in."""
+    return from_sample // (rate_hz // (RATE_HZ // POINT))
+
+
 def encode(swings: Swings) -> bytes:
     """The file of a waveform."""
     most = 2 ** (_BITS - 1) - 1

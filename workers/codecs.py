@@ -11,6 +11,8 @@ from typing import Any
 
 import av
 
+from callreel.glances import KEY_S
+
 from . import ffmpeg as runner
 
 Json = dict[str, Any]
@@ -50,7 +52,7 @@ SOUND: dict[str, Sound] = {
 def video_options(plan: Json, threads: int) -> Json:
     """ffmpeg's options for the encoder of a window's pictures."""
     profile = plan["profile"]
-    fps, gop = profile["fps"], profile["fps"] * 2
+    fps, gop = profile["fps"], profile["fps"] * KEY_S
     starts, first = [], 0
     for piece in plan["slices"]:
         starts.append(f"{max(0, first - 0.5) / fps:.6f}")  # before the picture: one that is late by rounding is missed

@@ -8,10 +8,13 @@ sources do. Sources are moved half a picture ahead, so that the nearest one is s
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
+
+from callreel import glances
 
 from . import canvas, cards
 from . import ffmpeg as runner
@@ -61,9 +64,16 @@ def draw_stills(plan: Plan, folder: Path) -> None:
 
 def plan_pictures(plan: Plan, inputs: list[Path], folder: Path, target: Path, threads: int) -> list[str]:
     """ffmpeg's arguments for a window. Pure."""
-    output = ffmpeg.output(
-        film(plan, inputs, folder, threads), runner.named(target), **video_options(plan, threads), f="nut"
-    )
+    whole, small = film(plan, inputs, folder, threads), None
+    if numbers := glances.looked_at(plan):
+        both = whole.filter_multi_output("split", 2)
+        whole, small = both[0], _small(both[1], plan, numbers)
+    output = ffmpeg.output(whole, runner.named(target), **video_options(plan, threads), f="nut")
+    if small is not None:
+        bare = {"c:v": "rawvideo", "pix_fmt": "rgb24", "fps_mode": "passthrough"}
+        output = ffmpeg.merge_outputs(
+            output, ffmpeg.output(small, runner.named(small_path(folder)), **bare, f="rawvideo")
+        )
     # sizes that change in mid-stream must not tear the graph down: it would begin to count pictures anew
     output = output.global_args("-copyts", "-filter_complex_threads", str(threads))
     compiled: list[str] = ffmpeg.compile(output, cmd="ffmpeg")[1:]
@@ -107,6 +117,18 @@ def film(plan: Plan, inputs: list[Path], folder: Path, threads: int) -> Any:
     film = ffmpeg.concat(*pieces, v=1, a=0) if len(pieces) > 1 else pieces[0]
     # concat gives a slice of one picture no length, so times are counted anew behind it
     return film.filter("settb", f"1/{fps}").filter("setpts", "N").filter("setparams", **_TOLD)
+
+
+def _small(film: Any, plan: Plan, numbers: Sequence[int]) -> Any:
+    """These of a film's pictures, as large as thumbnails, in RGB."""
+    width_px, height_px = glances.tile_px(plan["profile"]["width_px"], plan["profile"]["height_px"])
+    return (
+        film.filter("select", "+".join(f"eq(n,{number})" for number in numbers))
+        # ffmpeg asks for what is due next, and would hold back the film's until then: so these are always due last
+        .filter("setpts", "PTS+1e6/TB")
+        .filter("scale", w=width_px, h=height_px, flags="area", in_range="tv", in_color_matrix="bt709")
+        .filter("format", "rgb24")
+    )
 
 
 def _source(path: Path, item: dict[str, Any], uses: int, threads: int) -> list[Any]:
@@ -168,6 +190,11 @@ def _labels(plan: Plan) -> list[tuple[str, int, int]]:
             if "input" in tile
         }
     )
+
+
+def small_path(folder: Path) -> Path:
+    """Where a window's small pictures are put: bare, one behind the other."""
+    return folder / "small.rgb"
 
 
 def logo_path(folder: Path, logo: dict[str, Any]) -> Path:

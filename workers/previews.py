@@ -1,7 +1,8 @@
 """Thumbnails, waveforms and the editor's timeline of a finished film: made behind it, of what was made for it.
 
-Thumbnails are key frames of the film's windows, the mix is their sound, waveforms of tracks are the levels that gains
-were decided from. Nothing is rendered, and nobody waits: who looks at the film has it already.
+Thumbnails and the mix are put together from the glances of its windows, waveforms of tracks are the levels that gains
+were decided from. Nothing is rendered, and nobody waits: who looks at the film has it already. Of a window without a
+glance key frames and sound are decoded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from PIL import Image
 
-from callreel import editions, journal, keys, previews, repository, waveforms
+from callreel import editions, glances, journal, keys, previews, repository, waveforms
 from callreel.clock import US_PER_S, samples
 from callreel.errors import CallreelError
 from callreel.failpoints import failpoint
@@ -29,7 +30,7 @@ from callreel.states import Status
 from callreel.storage import Storage
 from callreel.windows import Window
 
-from . import demux, sound
+from . import demux, glance, sound
 from .advance import Bench, plan
 from .otio import timeline_otio
 
@@ -55,7 +56,7 @@ def make_previews(bench: Bench, recording_id: str) -> None:
         return  # more has come: the next film announces them anew
     known = {preview.name: preview for preview in previews.plan_previews(build)}
     made = []
-    for name, data in _files(bench.storage, build):
+    for name, data in preview_files(bench.storage, build):
         digest = sha256(data).hexdigest()
         edition = editions.edition_of(recording, name, digest)
         bench.storage.put_if_absent(keys.artifact(recording_id, name, digest, edition), data)
@@ -96,7 +97,7 @@ def _tell(bench: Bench, recording_id: str, artifacts: list[Artifact], build: str
     bench.control.append(recording_id, decide)
 
 
-def _files(storage: Storage, build: Build) -> Iterator[tuple[str, bytes]]:
+def preview_files(storage: Storage, build: Build) -> Iterator[tuple[str, bytes]]:
     """(name, content) of every preview."""
     recording_id = build.recording.recording_id
     if film := previews.seen(build):
@@ -114,39 +115,52 @@ def _thumbnails(storage: Storage, recording_id: str, film: Film) -> Iterator[tup
     wanted = previews.plan_thumbnails(film)
     shown_us: list[int] = []
     sheet = Image.new("RGB", wanted.sheet_px(0))
-    poster = Image.new("RGB", wanted.poster_px)
-    for number, (at_us, frame) in enumerate(_key_frames(storage, recording_id, film, wanted)):
+    for number, (at_us, tile) in enumerate(_tiles(storage, recording_id, film, wanted)):
         place, x, y = wanted.place(number)
-        sheet.paste(_scaled(frame, wanted.tile_px), (x, y))
+        sheet.paste(tile, (x, y))
         shown_us.append(at_us)
-        if number == wanted.poster:
-            poster = _scaled(frame, wanted.poster_px)
         if number + 1 == len(wanted.grid_us) or wanted.place(number + 1)[0] > place:
             yield previews.sheet_name(place), _jpeg(sheet, _SHEET_QUALITY)
             if place + 1 < wanted.sheets:
                 sheet = Image.new("RGB", wanted.sheet_px(place + 1))
-    yield previews.POSTER, _jpeg(poster, _POSTER_QUALITY)
+    yield previews.POSTER, _jpeg(_poster(storage, recording_id, film, wanted), _POSTER_QUALITY)
     yield previews.CUES, previews.webvtt(wanted, shown_us, film.duration_us).encode()
 
 
-def _key_frames(
-    storage: Storage, recording_id: str, film: Film, wanted: Thumbnails
-) -> Iterator[tuple[int, av.VideoFrame]]:
-    """For every grid point the last key frame at or before it, with its time in the film."""
+def _tiles(storage: Storage, recording_id: str, film: Film, wanted: Thumbnails) -> Iterator[tuple[int, Image.Image]]:
+    """For every grid point the last key frame at or before it, as a thumbnail, with its time in the film."""
+    fps = film.profile.fps
     for window in film.windows:
         grid_us = [at_us for at_us in wanted.grid_us if window.from_us <= at_us < window.to_us]
-        if grid_us:
-            yield from key_frames(window, _bytes_of(storage, recording_id, window), grid_us, film.profile.fps)
+        if not grid_us:
+            continue
+        seen = glance.read(storage, recording_id, window.key)
+        numbers = seen.numbers(window.from_us, grid_us, fps) if seen else []
+        if seen and len(numbers) == len(grid_us):
+            for number in numbers:
+                with Image.open(io.BytesIO(seen.pictures[number])) as tile:
+                    yield glances.shown_us(window.from_us, number, fps), tile
+        else:
+            for at_us, frame in key_frames(window, _bytes_of(storage, recording_id, window), grid_us, fps):
+                yield at_us, _scaled(frame, wanted.tile_px)
+
+
+def _poster(storage: Storage, recording_id: str, film: Film, wanted: Thumbnails) -> Image.Image:
+    """The only picture that has to be decoded: glances have none of its size."""
+    at_us = wanted.grid_us[wanted.poster]
+    window = next(window for window in film.windows if window.from_us <= at_us < window.to_us)
+    [(_, frame)] = key_frames(window, _bytes_of(storage, recording_id, window), [at_us], film.profile.fps)
+    return _scaled(frame, wanted.poster_px)
 
 
 def key_frames(window: Window, data: bytes, grid_us: list[int], fps: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The same in one window. Nothing but these few pictures is decoded."""
+    """For every grid point in a window the last key frame at or before it. Nothing but these few is decoded."""
     with demux.opened(_FORMS[window.form], data) as source:
         stream = source.streams.video[0]
         packets = list(demux.packets(source, stream))
         # by their number: times in windows that are not MP4 are rounded to ms
         keys_us = {
-            window.from_us + number * US_PER_S // fps: packet
+            glances.shown_us(window.from_us, number, fps): packet
             for number, packet in enumerate(packets)
             if packet.is_keyframe
         }
@@ -160,21 +174,30 @@ def key_frames(window: Window, data: bytes, grid_us: list[int], fps: int) -> Ite
 def mix_swings(storage: Storage, recording_id: str, film: Film) -> waveforms.Swings:
     """How far the film's sound swings."""
     rate_hz = film.profile.audio_rate_hz
-    point = rate_hz // (waveforms.RATE_HZ // waveforms.POINT)
     swings = np.zeros(waveforms.points(film.duration_us))
     for window in film.windows:
-        from_sample, to_sample = samples(window.from_us, rate_hz), samples(window.to_us, rate_hz)
-        laid = np.zeros(to_sample - from_sample, np.float32)
-        item = {"container": _FORMS[window.form], "warmUs": -US_PER_S}
-        for pts_us, _, heard in sound.decode(item, _bytes_of(storage, recording_id, window), 2):
-            at = samples(pts_us, rate_hz) - from_sample
-            a, b = max(0, at), min(at + heard.shape[1], len(laid))
-            if a < b:
-                laid[a:b] = np.abs(heard[:, a - at : b - at]).max(axis=0)
-        begins = np.unique([0, *range(-from_sample % point, len(laid), point)])
-        places = (from_sample + begins) // point
-        swings[places] = np.maximum(swings[places], np.maximum.reduceat(laid, begins))
+        seen = glance.read(storage, recording_id, window.key)
+        if seen and seen.swings is not None:
+            found = seen.swings
+        else:
+            found = window_swings(window, _bytes_of(storage, recording_id, window), rate_hz)
+        first = waveforms.first_point(samples(window.from_us, rate_hz), rate_hz)
+        places = slice(first, first + len(found))  # two windows may meet within a point
+        swings[places] = np.maximum(swings[places], found)
     return swings
+
+
+def window_swings(window: Window, data: bytes, rate_hz: int) -> waveforms.Swings:
+    """How far a window's sound swings, decoded."""
+    from_sample, to_sample = samples(window.from_us, rate_hz), samples(window.to_us, rate_hz)
+    laid = np.zeros(to_sample - from_sample, np.float32)
+    item = {"container": _FORMS[window.form], "warmUs": -US_PER_S}
+    for pts_us, _, heard in sound.decode(item, data, 2):
+        at = samples(pts_us, rate_hz) - from_sample
+        a, b = max(0, at), min(at + heard.shape[1], len(laid))
+        if a < b:
+            laid[a:b] = np.abs(heard[:, a - at : b - at]).max(axis=0)
+    return waveforms.of_sound(laid, from_sample, rate_hz)
 
 
 def _bytes_of(storage: Storage, recording_id: str, window: Window) -> bytes:

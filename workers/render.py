@@ -23,7 +23,7 @@ from callreel.settings import Settings
 from callreel.storage import Storage
 from callreel.windows import canonical, form_of
 
-from . import canvas, mux, picture, sound
+from . import canvas, glance, mux, picture, sound
 from . import ffmpeg as runner
 from .apart import apart
 from .containers import reading
@@ -72,6 +72,8 @@ def render_window(
         if speed != own:
             storage.put_if_absent(keys.window_speed(recording_id, key), speed.encode())
         failpoint("render.noted")
+        glance.put(storage, recording_id, key, _glance_path(Path(name)).read_bytes())
+        failpoint("render.glanced")
         WINDOWS.labels(speed).inc()
         return storage.put_if_absent(window, target.read_bytes())
 
@@ -94,13 +96,19 @@ def render(
     *,
     careful: bool = False,
 ) -> Path:
-    """Render a plan into a file in `folder`; what had to be left out, and why, is added to `left_out`."""
+    """Render a plan into a file in `folder`, its glance beside it; what had to be left out, and why, is added to
+    `left_out`."""
     profile = plan["profile"]
     target = folder / f"window.{form_of(profile)}"
     pictures = _pictures(storage, settings, plan, objects, folder, left_out) if plan["slices"] else None
     heard = _sound(storage, settings, plan, objects, left_out, careful) if profile.get("audio_codec") != NONE else None
     mux.write_window(plan, pictures, heard, target)
+    _glance_path(folder).write_bytes(glance.make(plan, picture.small_path(folder) if pictures else None, heard))
     return target
+
+
+def _glance_path(folder: Path) -> Path:
+    return folder / "glance.bin"
 
 
 def _sound(

@@ -21,9 +21,12 @@ def forget_withheld(bench: Bench, build: Build) -> int:
     recording, recording_id = build.recording, build.recording.recording_id
     if not withheld(recording):
         return 0
-    stay = {keys.window(recording_id, window.key, window.form) for window in windows_of(bench, build)}
+    windows = windows_of(bench, build)
+    stay = {keys.window(recording_id, window.key, window.form) for window in windows}
+    stay |= {keys.window_glance(recording_id, window.key) for window in windows}
     stay |= {keys.artifact(recording_id, each.name, each.sha256, each.edition) for each in recording.artifacts}
-    prefixes = keys.windows_prefix(recording_id), keys.artifacts_prefix(recording_id)
+    of_windows = keys.windows_prefix(recording_id), keys.glances_prefix(recording_id)
+    prefixes = *of_windows, keys.artifacts_prefix(recording_id)
     gone = [entry.key for prefix in prefixes for entry in bench.storage.list(prefix) if entry.key not in stay]
     if bench.control.state(recording_id).asked != recording.asked:  # some of it may be a film that is new
         return 0

@@ -53,7 +53,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "planned": (
         "render",
-        ("job.begun", "render.made", "render.noted", "job.done", "render.stored", "render.last", "queue.asking"),
+        ("job.begun", "render.made", "render.noted", "render.glanced", "job.done", "render.stored", "render.last",
+         "queue.asking"),
     ),
     "rendered": (
         "join",

@@ -31,6 +31,7 @@ from workers import advance as advancing
 from workers import compose as composing
 from workers import join as joining
 from workers.jobs import bench as make_bench
+from workers.tidy import windows_of
 from workers.withhold import forget_withheld
 
 FPS = 30
@@ -329,8 +330,13 @@ def test_who_withdraws_is_in_no_film_any_more(recorded: Recorded) -> None:
     consent.say(recorded.calls.control, recorded.recording_id, "p0-camera", "no", at_ms=1, agreed=False)
     make_film(recorded.root, recorded.redis_url, recorded.recording_id)
     assert len(recorded.make()) == 1, "who was not in it changes nothing in it"
-    build = plan_now(make_bench(settings_for(recorded.root, recorded.redis_url)), recorded.recording_id)
-    assert forget_withheld(make_bench(settings_for(recorded.root, recorded.redis_url)), build) > 0
+    bench = make_bench(settings_for(recorded.root, recorded.redis_url))
+    build = plan_now(bench, recorded.recording_id)
+    assert forget_withheld(bench, build) > 0
+    kinds = ("windows", "glances")
+    left = [{Path(key).stem for key in recorded.objects() if f"/derived/{kind}/" in key} for kind in kinds]
+    assert left[0] == left[1], "nor in what is looked at before a film"
+    assert left[0] == {window.key for window in windows_of(bench, build)}
     assert not head.exists()
     assert other == recorded.path("other.mp4")
     assert other.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import av
 import pytest
 from PIL import Image
 
+from callreel import glances, keys
 from callreel.states import Status
 from tests.kit import ffmpegs
 from tests.kit.build import build_recording
@@ -54,6 +56,11 @@ def test_one_film_of_all_of_them(data_dir: Path, redis_url: str, monkeypatch: py
     assert len(window_keys) == 2 * LENGTH_MS / WINDOW_MS > len(found)
     for key, bench in zip(window_keys, itertools.cycle(benches), strict=False):
         assert render_window(bench.storage, bench.settings, recording_id, key)
+        kept = glances.decode(bench.storage.get(keys.window_glance(recording_id, key)))
+        assert kept
+        assert kept.swings is not None
+        plan = json.loads(bench.storage.get(keys.window_plan(recording_id, key)))["plan"]
+        assert tuple(kept.pictures) == glances.looked_at(plan)
     for path in found:  # joined by each of them as well, the last time for good
         monkeypatch.setenv("CALLREEL_FFMPEG", path)
         made = make_film(data_dir, redis_url, recording_id)

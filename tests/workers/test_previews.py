@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callreel import keys, previews, rebuild, repository
+from callreel import glances, keys, previews, rebuild, repository
 from callreel.errors import RenderFailed
 from callreel.index import Index, connect
 from callreel.manifest import Build
@@ -24,11 +26,12 @@ from tests.kit import timecode
 from tests.kit.build import STARTED_MS, Upload, build_recording, plan_uploads, put_upload
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture
+from tests.kit.container import facts_of
 from tests.kit.eyes import Hues
 from tests.kit.line import make_film, plan_now, settings_for
 from workers.advance import waiting_previews
 from workers.jobs import bench as make_bench
-from workers.previews import give_up, make_previews
+from workers.previews import give_up, make_previews, preview_files
 
 LENGTH_MS = 9_500
 SMALL = {"name": "small", "container": "mp4", "width": 320, "height": 180}
@@ -160,6 +163,69 @@ def test_waveforms_swing_where_somebody_beeps_and_are_silent_where_nobody_does(l
             assert max(mix[beat : beat + 2]) <= 1, f"nobody is there at {beat_ms} ms"
     assert alone >= 1, "the call has a second in which nobody is there"
     assert all(max(wave) >= 20 for wave in tracks)
+
+
+def reads(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys that are read from here on."""
+    get, found = storage.get, list[str]()
+
+    def noting(key: str, *span: int) -> bytes:
+        found.append(key)
+        return get(key, *span)
+
+    monkeypatch.setattr(storage, "get", noting)
+    return found
+
+
+def test_no_window_is_decoded_but_for_the_poster(looked: Looked, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LocalStorage(looked.root, fsync=False)
+    read = reads(storage, monkeypatch)
+    assert dict(preview_files(storage, looked.build)) == looked.files
+    assert len([key for key in read if key.startswith(keys.windows_prefix(looked.recording_id))]) == 1
+    assert len({key for key in read if key.startswith(keys.glances_prefix(looked.recording_id))}) == 2
+
+
+@pytest.mark.parametrize("lost", ["all", "one", "rotted"])
+def test_a_window_without_a_glance_is_decoded_and_shows_the_same(
+    looked: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    shutil.copytree(looked.root, tmp_path / "data", copy_function=os.link)
+    storage = LocalStorage(tmp_path / "data", fsync=False)
+    names = [keys.window_glance(looked.recording_id, window.key) for window in looked.build.windows]
+    for name in names if lost == "all" else names[:1]:
+        kept = storage.get(name)
+        storage.delete(name)
+        if lost == "rotted":
+            storage.put_if_absent(name, kept[:-1] + bytes([kept[-1] ^ 1]))
+    read = reads(storage, monkeypatch)
+    found = dict(preview_files(storage, looked.build))
+    windows = [key for key in read if key.startswith(keys.windows_prefix(looked.recording_id))]
+    assert len(set(windows)) == (2 if lost == "all" else 1)
+    assert len(windows) == 2 * len(set(windows)) + 1  # pictures, sound, and the poster
+    assert found.keys() == looked.files.keys()
+    assert found[previews.CUES] == looked.files[previews.CUES]
+    assert found[previews.POSTER] == looked.files[previews.POSTER]
+    name = previews.sheet_name(0)
+    ours, theirs = (
+        np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")).astype(int) for files in (looked.files, found)
+    )
+    assert ours.shape == theirs.shape
+    # what encoding took from it makes 1.5; the colours of PAL 2.9, a picture 0.1 s later 10
+    assert np.abs(ours - theirs).mean() < 2.2
+    a, b = (np.array(swings(files[previews.MIX])) for files in (looked.files, found))
+    assert np.abs(a - b).max() <= 4  # AAC makes 2; beeps reach 76
+
+
+def test_what_a_glance_shows_are_the_key_frames_of_its_window(looked: Looked) -> None:
+    storage = LocalStorage(looked.root, fsync=False)
+    windows = looked.build.windows
+    assert any(len(window.seen["slices"]) > 1 for window in windows)
+    for window in windows:
+        path = looked.root / keys.window(looked.recording_id, window.key)
+        assert glances.key_pictures(window.seen) == facts_of(path).key_frames
+        kept = glances.decode(storage.get(keys.window_glance(looked.recording_id, window.key)))
+        assert kept
+        assert tuple(kept.pictures) == glances.looked_at(window.seen)
 
 
 def test_the_timeline_opens_and_every_clip_lies_where_it_was_recorded(looked: Looked) -> None:
