@@ -12,15 +12,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import footage
+from benchmarks.calls import CALL
 from benchmarks.live import windows_there
 from callreel import keys, repository
 from callreel.clock import US_PER_MS
-from callreel.levels import LEVELS_VERSION
-from callreel.scans import SCAN_VERSION
 from callreel.settings import load_settings
 from callreel.storage.local import LocalStorage
 from callreel.windows import CARD_VERSION, RENDER_VERSION
@@ -30,7 +28,6 @@ from tests.kit.replay import Server, new_client
 from tests.stack import Stack, running
 from workers import advance
 
-CALL = "ready"
 _WITHIN_S = 6 * 3600
 _TOLD_S = 60
 #: What ended so lately a call that runs need not have rendered yet.
@@ -38,8 +35,8 @@ LATELY_MS = 20_000
 
 
 def folder(minutes: int, height_px: int) -> Path:
-    """Where the windows of such a call are kept; another place for whatever would make others."""
-    made_with = [footage.VERSION, footage.LONG_VERSION, RENDER_VERSION, CARD_VERSION, SCAN_VERSION, LEVELS_VERSION]
+    """Where the windows of such a call are kept; what would make others has another place."""
+    made_with = [footage.VERSION, footage.LONG_VERSION, RENDER_VERSION, CARD_VERSION]
     name = f"callreel-ready-{'.'.join(map(str, made_with))}-{minutes}min-{height_px}p"
     return Path(tempfile.gettempdir()) / name
 
@@ -76,7 +73,9 @@ async def _rendered(stack: Stack, recording_id: str) -> dict[str, object]:
     async def tell() -> None:
         while True:
             await asyncio.sleep(_TOLD_S)
-            print(f"  {windows_there(stack.data, recording_id)} windows, load {os.getloadavg()[0]:.1f}", flush=True)
+            print(
+                f"  {len(windows_there(stack.data, recording_id))} windows, load {os.getloadavg()[0]:.1f}", flush=True
+            )
 
     async with new_client() as client, asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(tell())
@@ -122,7 +121,7 @@ def check(data: Path, recording_id: str, lent: set[str], kept: Path, now_ms: int
         )
 
 
-def used(lent: set[str], manifest_keys: Iterator[str]) -> None:
+def used(lent: set[str], in_film: set[str]) -> None:
     """Of what was lent everything must be in the film. Raises `RuntimeError`."""
-    if left := lent - set(manifest_keys):
+    if left := lent - in_film:
         raise RuntimeError(f"{len(left)} of {len(lent)} windows that were lent are not in the film: it was made anew.")

@@ -7,19 +7,21 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.calls import CALL, Ending, Says, start
 from callreel import keys
-from tests.kit.build import Upload
-from tests.stack import descendants
+from tests.kit.capture import Capture
+from tests.kit.replay import Server, new_client
+from tests.stack import Stack, descendants
 
-WINDOW_S = 8
 WATCHED_S = 64  #: before the end: whole windows, for they come in bursts
 _LOOK_S = 2.0
+_OVER_MS = 10_000
 _FILM_WITHIN_S = 900
 
 
@@ -31,39 +33,22 @@ class Processes(Protocol):
     def started(self) -> dict[int, str]: ...
 
 
-class Says(Protocol):
-    """What is asked of a `Server`."""
-
-    async def send(self, method: str, path: str, who: str = "host", body: Any = None) -> dict[str, Any]: ...
-    async def upload(self, recording_id: str, upload: Upload) -> None: ...
-    async def finished(self, recording_id: str, timeout_s: float) -> dict[str, Any]: ...
-    async def file(self, recording_id: str, name: str) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """What is left to be said of a call whose recording runs."""
-
-    recording_id: str
-    started_ms: int
-    length_ms: int
-    rest: Sequence[Upload]
-    completes: Mapping[str, tuple[str, dict[str, Any]]]  #: track → who, and the body of `complete`
-
-    @property
-    def end_ms(self) -> int:
-        return self.started_ms + self.length_ms
-
-
 @dataclass(slots=True, kw_only=True)
 class Seen:
     """What was seen until the film was there."""
 
     stop_to_film_s: float = 0.0
-    not_made: int = 0  #: windows that were not there when stop came, of those that were over for 10 s
+    made: set[str] = field(default_factory=set)  #: keys of the windows that were there when stop came
+    in_film: dict[str, int] = field(default_factory=dict)  #: key of each window of the film → where it ends, ms
     behind_s: list[float] = field(default_factory=list)  #: the newest live segment's end, behind the clock
     busy: list[tuple[float, float]] = field(default_factory=list)  #: (instant, processor time of the workers), s
     job_mb: float = 0.0  #: the most that a process of a worker or its jobs had resident
+
+    @property
+    def not_made(self) -> int:
+        """Windows of the film that were not there when stop came, of those that were over for 10 s."""
+        until_ms = max(self.in_film.values()) - _OVER_MS
+        return sum(1 for key, to_ms in self.in_film.items() if to_ms <= until_ms and key not in self.made)
 
     @property
     def cores(self) -> float:
@@ -80,8 +65,7 @@ async def follow(stack: Processes, server: Says, call: Ending) -> Seen:
         for track_id in call.completes:
             tasks.create_task(_feed(server, call, track_id))
         await until(call.end_ms)
-        made = windows_there(stack.data, call.recording_id)
-        seen.not_made = max(0, int((call.length_ms / 1000 - 10) // WINDOW_S) - made)
+        seen.made = windows_there(stack.data, call.recording_id)
         await server.send("POST", "/stop")
         stopped_s = time.monotonic()
         state = await server.finished(call.recording_id, _FILM_WITHIN_S)
@@ -93,12 +77,26 @@ async def follow(stack: Processes, server: Says, call: Ending) -> Seen:
     return seen
 
 
+async def followed(
+    stack: Stack, call: Ending | Capture, options: Mapping[str, Any] | None = None
+) -> tuple[Seen, dict[str, Any]]:
+    """What was seen of the rest of a call, or of all of one that starts now; and the manifest."""
+    async with new_client() as client:
+        server = Server(stack.url, stack.token, CALL, client)
+        ending = call if isinstance(call, Ending) else await start(server, call, options)
+        seen = await follow(stack, server, ending)
+        manifest = await server.json_file(ending.recording_id, "manifest.json")
+        seen.in_film = {window["key"]: window["toMs"] for window in manifest["windows"]}
+        return seen, manifest
+
+
 async def until(at_ms: float) -> None:
     await asyncio.sleep(max(0.0, at_ms / 1000 - time.time()))
 
 
-def windows_there(data: Path, recording_id: str) -> int:
-    return sum(1 for _ in (data / keys.windows_prefix(recording_id)).glob("*.mp4"))
+def windows_there(data: Path, recording_id: str) -> set[str]:
+    """Keys of the windows that are rendered."""
+    return {path.stem for path in (data / keys.windows_prefix(recording_id)).glob("*.mp4")}
 
 
 async def _feed(server: Says, call: Ending, track_id: str) -> None:

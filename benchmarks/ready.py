@@ -13,17 +13,16 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks import footage, kept
-from benchmarks.live import Ending, Seen, follow, windows_there
+from benchmarks import footage, kept, short
+from benchmarks.calls import Ending, begun
+from benchmarks.live import followed, windows_there
 from benchmarks.measure import machine, median, table, verdict
-from tests.kit.build import Upload, build_recording, by_track, declared
-from tests.kit.capture import Capture
-from tests.kit.replay import Server, new_client
-from tests.stack import Stack, running
+from callreel.profiles import PROFILES
+from tests.stack import running
 
 _MINUTE_MS = 60_000
 #: Until everything stands: the servers, and for each minute of a call of 360p its chunks and their scans.
@@ -38,7 +37,8 @@ class Figures:
     live_minutes: float
     stop_to_film_s: float
     windows: int  #: of the film
-    rendered: int  #: of them in this run
+    rendered: int  #: in this run
+    in_vain: int  #: of those, that are not in the film: made too early
     not_made: int  #: that were not there when stop came, of those that were over for 10 s
     behind_s: float  #: the newest live segment's end, behind the clock: median
     most_behind_s: float
@@ -48,32 +48,24 @@ class Figures:
 
 def measure(minutes: int, live_minutes: float, options: argparse.Namespace) -> Figures:
     before_ms = max(0, minutes * _MINUTE_MS - round(live_minutes * _MINUTE_MS))  #: of the recording: there at the start
-    there = kept.made(minutes, options.height) if before_ms else None
-    call = footage.call(minutes, height_px=options.height)
     with tempfile.TemporaryDirectory(prefix="callreel-benchmark-", dir=options.folder) as name:
         data = Path(name) / "data"
         data.mkdir()
-        begun_s = time.time()
-        set_up_s = _SET_UP_S + _SET_UP_MINUTE_S * minutes * (options.height / 360) if before_ms else 0
-        from_ms = round((begun_s + set_up_s) * 1000)
-        ending = begin(data, call, from_ms - before_ms, from_ms)
-        del call  # an hour of 720p takes gigabytes
-        lent: set[str] = set()
-        if there:
-            lent = kept.lend(there, data, ending.recording_id, before_ms - kept.LATELY_MS)
-            kept.check(data, ending.recording_id, lent, there, from_ms)
+        what, lent, from_s = _borrowed(data, minutes, before_ms, options.height) if before_ms else (None, set(), 0.0)
+        call = what or footage.call(minutes, height_px=options.height)
         with running(data, env={"CALLREEL_FSYNC": options.fsync}) as stack:
-            late_s = max(0.0, time.time() - from_ms / 1000)
-            print(f"{minutes} min: set up in {time.time() - begun_s:.0f} s, {late_s:.0f} s late", flush=True)
-            seen, keys = asyncio.run(_follow(stack, ending))
-        kept.used(lent, iter(keys))
-        rendered = windows_there(data, ending.recording_id) - len(lent)
+            if from_s:
+                print(f"{minutes} min: the workers are there {from_s - time.time():.0f} s before they must", flush=True)
+            seen, manifest = asyncio.run(followed(stack, call))
+        rendered = windows_there(data, manifest["recordingId"]) - lent
+    kept.used(lent, set(seen.in_film))
     return Figures(
         minutes=minutes,
         live_minutes=min(minutes, live_minutes),
         stop_to_film_s=seen.stop_to_film_s,
-        windows=len(keys),
-        rendered=rendered,
+        windows=len(seen.in_film),
+        rendered=len(rendered),
+        in_vain=len(rendered - set(seen.in_film)),
         not_made=seen.not_made,
         behind_s=median(seen.behind_s),
         most_behind_s=max(seen.behind_s),
@@ -82,37 +74,17 @@ def measure(minutes: int, live_minutes: float, options: argparse.Namespace) -> F
     )
 
 
-def begin(data: Path, call: Capture, started_ms: int, from_ms: int) -> Ending:
-    """A recording that runs, with all of its chunks that came before; and what comes from then on."""
-    rest: list[Upload] = []
-
-    def before(uploads: Sequence[Upload]) -> list[Upload]:
-        # without the run's other chunks, which are in the storage now
-        rest.extend(replace(u, run=replace(u.run, chunks=())) for u in uploads if u.chunk.received_ms >= from_ms)
-        return [upload for upload in uploads if upload.chunk.received_ms < from_ms]
-
-    recording_id = build_recording(
-        data, call, call_id=kept.CALL, started_ms=started_ms, arrange=before, silent=call.participants, stop=False
-    )
-    return Ending(
-        recording_id=recording_id,
-        started_ms=started_ms,
-        length_ms=call.length_ms,
-        rest=rest,
-        completes={
-            track_id: (runs[0].participant, {"segments": declared(runs), "reason": "stopped"})
-            for track_id, runs in by_track(call).items()
-        },
-    )
-
-
-async def _follow(stack: Stack, ending: Ending) -> tuple[Seen, list[str]]:
-    """What was seen, and the keys of the film's windows."""
-    async with new_client() as client:
-        server = Server(stack.url, stack.token, kept.CALL, client)
-        seen = await follow(stack, server, ending)
-        manifest = await server.json_file(ending.recording_id, "manifest.json")
-    return seen, [window["key"] for window in manifest["windows"]]
+def _borrowed(data: Path, minutes: int, before_ms: int, height_px: int) -> tuple[Ending, set[str], float]:
+    """A recording that runs, as workers that kept up would have left it; which windows were lent to it; and the
+    instant from which on it must be followed, s since 1970."""
+    there = kept.made(minutes, height_px)
+    set_up_s = _SET_UP_S + _SET_UP_MINUTE_S * minutes * (height_px / 360)
+    from_ms = round((time.time() + set_up_s) * 1000)
+    # the whole call is gone after this line: an hour of 720p takes gigabytes
+    ending = begun(data, footage.call(minutes, height_px=height_px), from_ms - before_ms, from_ms)
+    lent = kept.lend(there, data, ending.recording_id, before_ms - kept.LATELY_MS)
+    kept.check(data, ending.recording_id, lent, there, from_ms)
+    return ending, lent, from_ms / 1000
 
 
 def main() -> None:
@@ -121,23 +93,33 @@ def main() -> None:
     parser.add_argument("--live", type=float, nargs="+", default=[3], help="so many of them in real time (default 3)")
     parser.add_argument("--height", type=int, choices=(360, 720), default=360, help="of the cameras (default 360)")
     parser.add_argument("--keep", action="store_true", help="only render what is kept of these calls, where it is not")
+    parser.add_argument("--presets", action="store_true", help="instead: what each preset costs while a call runs")
+    parser.add_argument("--preset", nargs="+", choices=tuple(PROFILES), help="these ones alone")
+    parser.add_argument("--captures", action="store_true", help="instead: the tests' captures in real time")
+    parser.add_argument("--rounds", type=int, default=3, help="of each capture (default 3)")
     parser.add_argument("--fsync", choices=("always", "never"), default="always")
     parser.add_argument("--folder", type=Path, help="where it stores (default: the temporary folder)")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
-    print(f"{machine()}; four people, {options.height}p, load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{machine()}; load {os.getloadavg()[0]:.1f}", flush=True)
     if options.keep:
         for minutes in options.minutes:
             kept.made(minutes, options.height)
         return
+    measured = short.presets if options.presets else short.captures if options.captures else _long
+    found = measured(options)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+def _long(options: argparse.Namespace) -> list[dict[str, Any]]:
     lives = options.live * len(options.minutes) if len(options.live) == 1 else options.live
     found = []
     for minutes, live_minutes in zip(options.minutes, lives, strict=True):
         found.append(measure(minutes, live_minutes, options))
         print(found[-1], flush=True)
     _report(found)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(each) for each in found], indent=1))
+    return [asdict(figures) for figures in found]
 
 
 def _report(found: list[Figures]) -> None:
@@ -147,6 +129,7 @@ def _report(found: list[Figures]) -> None:
         "stop → film",
         "windows",
         "rendered",
+        "in vain",
         "not made",
         "behind",
         "at most",
@@ -160,6 +143,7 @@ def _report(found: list[Figures]) -> None:
             f"{each.stop_to_film_s:.2f} s",
             str(each.windows),
             str(each.rendered),
+            str(each.in_vain),
             str(each.not_made),
             f"{each.behind_s:.1f} s",
             f"{each.most_behind_s:.1f} s",

@@ -91,7 +91,7 @@ class Drift:
 def measure(segment: Segment, runs: Sequence[RunScan], pauses: Sequence[Pause] = ()) -> Drift:
     """The placement of a segment's media, from media zero on; its pauses are in none of its chunks' instants."""
     told, delay_us, jumps = observed(segment, runs, pauses)
-    corrections = _corrections(told, delay_us)
+    corrections = _corrections(told, delay_us, _reach_us(segment, runs))
     line = bent([(number * KNOT_US, number * KNOT_US + by_us) for number, by_us in enumerate(corrections)])
     pieces, by_us = [], 0
     for from_us, jump_us in ((0, 0), *jumps):
@@ -193,9 +193,19 @@ def _jumps(delay: Floats, probed: bool) -> Floats:
     return found
 
 
-def _corrections(told: Deliveries, delay_us: Floats) -> list[int]:
-    """What is added to media time at every knot."""
-    count = int(told.media_us.max() // KNOT_US) + 1 if len(told) else 0
+def _reach_us(segment: Segment, runs: Sequence[RunScan]) -> int:
+    """Media time up to which the segment is here: with the last chunk, of which the delivery is left out."""
+    ends = media_ends(runs) | dict(segment.dropped_ends)
+    return max((ends[chunk.seq] for chunk in segment.came if chunk.seq in ends), default=0)
+
+
+def _corrections(told: Deliveries, delay_us: Floats, reach_us: int) -> list[int]:
+    """What is added to media time at every knot, up to the one behind all media that is here.
+
+    As far as that, and not only as far as deliveries are told: or a window that ends at a knot would hear its last
+    100 ms elsewhere as soon as the next chunk comes.
+    """
+    count = -(-reach_us // KNOT_US) if len(told) else 0
     clock, slope = ClockLine(told.at_us, told.offset_us, told.err_us), Slope(told.media_us, delay_us)
     found, believed = [0], 0.0
     for number in range(count):

@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks import footage, generator, kept, live
+from benchmarks import calls, footage, generator, kept, live, ready
 from benchmarks.measure import cpu_of, table, verdict
 from tests.kit.capture import Capture
 
@@ -142,7 +142,7 @@ class _Grey:
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Capture, Capture]]:
+def long_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Capture, Capture]]:
     """Two and three minutes of one person, at two seconds to the minute."""
     folder = tmp_path_factory.mktemp("footage")
     with pytest.MonkeyPatch.context() as patch:
@@ -158,8 +158,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Capture, C
         yield footage.call(2, folder, height_px=360), footage.call(3, folder, height_px=360)
 
 
-def test_a_long_call_is_one_recorder_for_each_track(calls: tuple[Capture, Capture]) -> None:
-    camera, microphone = calls[0].runs
+def test_a_long_call_is_one_recorder_for_each_track(long_calls: tuple[Capture, Capture]) -> None:
+    camera, microphone = long_calls[0].runs
     pictures, sounds = (_packets(run.data) for run in (camera, microphone))
     steps_ms = np.diff([pts for pts, _ in pictures])
     assert len(pictures) == 121  # one behind the stop
@@ -170,8 +170,8 @@ def test_a_long_call_is_one_recorder_for_each_track(calls: tuple[Capture, Captur
     assert [chunk.delivered_client_ms - footage.EPOCH_MS for chunk in camera.chunks] == [*range(760, 4200, 700), 4060]
 
 
-def test_a_long_call_begins_like_a_longer_one(calls: tuple[Capture, Capture]) -> None:
-    for run, longer in zip(calls[0].runs, calls[1].runs, strict=True):
+def test_a_long_call_begins_like_a_longer_one(long_calls: tuple[Capture, Capture]) -> None:
+    for run, longer in zip(long_calls[0].runs, long_calls[1].runs, strict=True):
         assert [chunk.data for chunk in run.chunks[:4]] == [chunk.data for chunk in longer.chunks[:4]]
 
 
@@ -188,10 +188,38 @@ def test_windows_are_lent_up_to_an_instant(tmp_path: Path) -> None:
     for name in "abc":
         (there / "windows" / f"{name}.mp4").write_text(name)
     assert kept.lend(there, data, "rec_x_1700000000000", 16000) == {"a", "b"}
-    assert live.windows_there(data, "rec_x_1700000000000") == 2
-    kept.used({"a", "b"}, iter("abc"))
+    assert live.windows_there(data, "rec_x_1700000000000") == {"a", "b"}
+    kept.used({"a", "b"}, set("abc"))
     with pytest.raises(RuntimeError, match="1 of 2"):
-        kept.used({"a", "d"}, iter("abc"))
+        kept.used({"a", "d"}, set("abc"))
+
+
+def test_what_was_not_made_at_the_stop_counts_when_it_was_over() -> None:
+    in_film = {"a": 8000, "b": 16000, "c": 24000, "d": 27000}
+    assert live.Seen(made={"a", "made too early"}, in_film=in_film).not_made == 1
+
+
+def test_figures_of_calls_are_told_beside_what_they_must_be(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [
+        ready.Figures(
+            minutes=minutes,
+            live_minutes=3,
+            stop_to_film_s=took_s,
+            windows=38,
+            rendered=25,
+            in_vain=0,
+            not_made=0,
+            behind_s=11,
+            most_behind_s=15,
+            cores=0.6,
+            job_mb=200,
+        )
+        for minutes, took_s in ((5, 4.0), (60, 8.0))
+    ]
+    ready._report(found)
+    said = capsys.readouterr().out
+    assert "the same, less the shortest: 4.00 (must be ≤ 5, aim 2): enough" in said
+    assert [line.split()[0] for line in said.splitlines()[2:4]] == ["5", "60"]
 
 
 class _Deaf:
@@ -217,7 +245,7 @@ class _Deaf:
 
 
 def test_who_looks_at_a_call_does_not_end_in_silence() -> None:
-    ending = live.Ending(
+    ending = calls.Ending(
         recording_id="rec_x_1", started_ms=round(time.time() * 1000), length_ms=60_000, rest=(), completes={}
     )
     with pytest.raises(ExceptionGroup, match="TaskGroup") as raised:

@@ -32,12 +32,13 @@ class Client:
     jitter_s: float = 0.3  #: deliveries are late by 0 to this
     round_trip_s: float = 0.06  #: the best of a burst of four is half of it at most, on average a tenth
     seed: int = 1
+    chunk_s: float = CHUNK_S
 
     def record(self, length_s: float) -> tuple[Segment, RunScan]:
         rng = np.random.default_rng(self.seed)
-        count = int(length_s / CHUNK_S)
+        count = int(length_s / self.chunk_s)
         rate = 1 + self.clock_ppm * 1e-6
-        end_s = np.arange(1, count + 1) * CHUNK_S  # true instants of the ends of chunks
+        end_s = np.arange(1, count + 1) * self.chunk_s  # true instants of the ends of chunks
         media_us = (end_s * rate * (1 + self.media_ppm * 1e-6) * 1e6).astype(np.int64)
         true_s = end_s + LAG_S + rng.uniform(0, self.jitter_s, count)
         probes_s = np.arange(0, length_s + PROBE_S, PROBE_S)
@@ -139,6 +140,22 @@ def test_what_comes_later_moves_nothing_before_it() -> None:
     half = measure(replace(segment, chunks=segment.chunks[:count]), [part])
     for media_us in range(0, 880_000_000, 4_000_000):
         assert half.placed_us(media_us) == whole.placed_us(media_us)
+
+
+def test_what_is_here_is_placed_for_good_to_its_last_microsecond() -> None:
+    """Of the newest chunk it is not known yet whether it is the last, so its delivery tells nothing; its media does."""
+    segment, run = Client(media_ppm=300, jitter_s=0.01, round_trip_s=0.02, chunk_s=1.9).record(120)
+    whole = measure(segment, [run])
+    for count in range(2, 60):
+        part = replace(
+            run,
+            chunk_sha256=run.chunk_sha256[:count],
+            chunk_bytes=run.chunk_bytes[:count],
+            audio=Packets(**{name: getattr(run.audio, name)[:count] for name in Packets.__slots__}),
+        )
+        here = measure(replace(segment, chunks=segment.chunks[:count]), [part])
+        for media_us in range(part.audio.to_us - 2_000_000, part.audio.to_us, 100_000):
+            assert here.placed_us(media_us) == whole.placed_us(media_us), (count, media_us)
 
 
 def test_a_chunk_that_is_late_rarely_moves_others() -> None:
