@@ -28,8 +28,7 @@ from tests.kit.call_generator import Person, generate_call
 from tests.kit.capture import Capture, Run
 from tests.kit.clocks import Clock, retimed
 from tests.kit.forms import Recorder
-from workers import advance as advancing
-from workers import render
+from workers import planning, render
 from workers.runscan import scan_run
 
 SEED = 4
@@ -105,8 +104,8 @@ def measure(folder: Path, minutes: int, count: int) -> Hour:
     storage = LocalStorage(folder, fsync=False)
     arrange = partial(retimed, started_ms=STARTED_MS, clocks=clocks, seed=SEED, ready_ms=_ready_ms(capture))
     recording_id = build_recording(storage, capture, arrange=arrange, options={"outputs": _OUTPUTS})
-    build = advancing.plan(storage, settings, repository.load(storage, recording_id))
-    advancing.store_plans(storage, build)
+    build = planning.plan(storage, settings, repository.load(storage, recording_id))
+    planning.store_plans(storage, build)
     seen = []
     for number in numbers:
         window = build.windows[number]

@@ -26,7 +26,7 @@ from tests.kit.build import build_recording
 from tests.kit.capture import Capture
 from tests.kit.replay import Server, new_client
 from tests.stack import Stack, running
-from workers import advance
+from workers import planning
 
 _WITHIN_S = 6 * 3600
 _TOLD_S = 60
@@ -111,7 +111,7 @@ def check(data: Path, recording_id: str, lent: set[str], kept: Path, now_ms: int
     storage = LocalStorage(data, fsync=False)
     settings = load_settings(storage=f"file://{data}", fsync="never")
     recording = repository.load(storage, recording_id)
-    build = advance.plan(storage, settings, recording, until_ms=now_ms)
+    build = planning.plan(storage, settings, recording, until_ms=now_ms)
     until_us = (now_ms - recording.started_ms - LATELY_MS) * US_PER_MS
     over = {window.key for window in build.windows if window.to_us <= until_us}
     if over != lent:

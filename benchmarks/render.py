@@ -33,8 +33,7 @@ from callreel.queue import WORKER_COMMAND, Queue
 from callreel.settings import Settings, load_settings
 from callreel.storage.local import LocalStorage
 from tests.kit.build import build_recording
-from workers import advance as advancing
-from workers import codecs, picture, render
+from workers import codecs, picture, planning, render
 from workers import ffmpeg as runner
 from workers.due import Due
 
@@ -68,15 +67,15 @@ def set_up(root: Path, length_ms: int) -> Stage:
     storage = LocalStorage(root, fsync=False)
     recording_id = build_recording(storage, footage.capture(length_ms))
     recording = repository.load(storage, recording_id)
-    build = advancing.plan(storage, settings, recording)
+    build = planning.plan(storage, settings, recording)
     longer = settings.model_copy(update={"window_ms": -(-length_ms // 8000) * 8000})
-    (whole,) = advancing.plan(storage, longer, recording).windows
+    (whole,) = planning.plan(storage, longer, recording).windows
     return Stage(
         root=root,
         settings=settings,
         storage=storage,
         recording_id=recording_id,
-        window_keys=advancing.store_plans(storage, build),
+        window_keys=planning.store_plans(storage, build),
         whole=whole.plan,
         length_ms=length_ms,
     )

@@ -57,6 +57,7 @@ POINTS: dict[str, str] = {
     "advance.turn": "no other `advance` of this recording will look",
     "advance.drained": "the drain has ended, nothing is planned",
     "scan.stored": "one run of chunks is scanned",
+    "advance.drafted": "what joining tells is kept, joining was not asked for",
     "advance.planned": "the plans are stored, no window is expected",
     "advance.expected": "the windows are expected, nobody is asked for them",
     "render.made": "the window lies in the job's folder",

@@ -227,6 +227,15 @@ def window_glance(recording_id: str, key: str) -> str:
     return f"recordings/{recording_id}/derived/glances/{key}.bin"
 
 
+def draft(recording_id: str, digest: str) -> str:
+    """What will be told of a recording once its films are files."""
+    return f"{drafts_prefix(recording_id)}{digest}.json"
+
+
+def drafts_prefix(recording_id: str) -> str:
+    return f"recordings/{recording_id}/derived/drafts/"
+
+
 def artifact(recording_id: str, name: str, sha256: str, edition: int = 0) -> str:
     """`edition`: how often this content had been replaced before, for no name is used again."""
     return artifact_prefix(recording_id, name) + sha256 + (f".{edition}" if edition else "")

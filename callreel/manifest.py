@@ -89,9 +89,18 @@ class Build:
 class Unplanned(Build):
     """A build of which the digest is known. The rest is planned where somebody asks for it: as a rule nobody does."""
 
-    def __init__(self, recording: Recording, look: Callable[[], Build], plan: Callable[[], Build]) -> None:
-        """`look` finds what there is and when, `plan` all of it."""
-        self.__dict__.update(recording=recording, _look=look, _plan=plan)
+    def __init__(
+        self,
+        recording: Recording,
+        digest: str,
+        look: Callable[[], Build],
+        plan: Callable[[], Build],
+        films: tuple[Film, ...] | None = None,
+    ) -> None:
+        """`look` finds what there is and when, `plan` all of it; the films may be known too."""
+        self.__dict__.update(recording=recording, _digest=digest, _look=look, _plan=plan)
+        if films is not None:
+            self.__dict__.update(films=films)
 
     def __getattr__(self, name: str) -> Any:
         parts = {
@@ -107,7 +116,14 @@ class Unplanned(Build):
 
     @property
     def digest(self) -> str:
-        return self.recording.build
+        known: str = self.__dict__["_digest"]
+        return known
+
+
+class Verbatim(str):
+    """JSON that `as_text` has written before, for this place."""
+
+    __slots__ = ()
 
 
 def as_text(value: Any, indent: str = "") -> str:
@@ -115,6 +131,8 @@ def as_text(value: Any, indent: str = "") -> str:
 
     Of an hour some megabytes: Python's own with an indent takes a second, for it is not the one that is written in C.
     """
+    if isinstance(value, Verbatim):
+        return value
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     if not any(isinstance(item, dict | list | tuple) and item for item in inside):
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -129,15 +147,8 @@ def as_text(value: Any, indent: str = "") -> str:
     return f"{begin}{lines}\n{indent}{end}"
 
 
-def manifest(
-    build: Build,
-    files: Sequence[Mapping[str, Any]],
-    left_out: Sequence[Mapping[str, Any]],
-    previews: Sequence[Mapping[str, Any]] = (),
-    speeds: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The content of `manifest.json`; `files` describe the films, `left_out` what windows had to do without, `previews`
-    the files that are made behind the films, `speeds` at which speed windows were encoded faster than usual, by key."""
+def manifest(build: Build) -> dict[str, Any]:
+    """What `manifest.json` tells before windows and films are files: where everything lies, and what is missing."""
     recording, timeline, unused = build.recording, build.timeline, withheld(build.recording)
     first = build.films[0]
     spoken = plan_speakers(timeline, each_voice(timeline, build.scans)).spoken
@@ -169,12 +180,24 @@ def manifest(
             {"k": w.k, "key": w.key, "fromMs": w.from_us // US_PER_MS, "toMs": w.to_us // US_PER_MS}
             for w in first.windows
         ],
+    }
+
+
+def told_of_files(
+    films: Sequence[Film],
+    files: Sequence[Mapping[str, Any]],
+    left_out: Sequence[Mapping[str, Any]],
+    previews: Sequence[Mapping[str, Any]] = (),
+    speeds: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The rest of `manifest.json`; `files` describe the films, `left_out` what windows had to do without, `previews`
+    the files that are made behind the films, `speeds` at which speed windows were encoded faster than usual, by key."""
+    windows, speeds = {window.key: window for film in films for window in film.windows}, speeds or {}
+    return {
         "leftOut": list(left_out),
         "previews": list(previews),
         "steppedDown": [
-            {"k": window.k, "key": window.key, "speed": (speeds or {})[window.key]}
-            for window in build.windows
-            if window.key in (speeds or {})
+            {"k": window.k, "key": key, "speed": speeds[key]} for key, window in windows.items() if key in speeds
         ],
         "film": dict(files[0]),
         "films": [
@@ -186,7 +209,7 @@ def manifest(
                 "windowPictures": [window.seen["pictures"] for window in film.windows],
                 "file": dict(file),
             }
-            for film, file in zip(build.films, files, strict=True)
+            for film, file in zip(films, files, strict=True)
         ],
     }
 

@@ -9,8 +9,9 @@ Instants end in `_ms` and are integers on the clock their name tells: `start_ms`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any, Literal
 
 from .states import Status
@@ -40,6 +41,9 @@ class Chunk:
     err_ms: int | None  #: half the round trip behind that belief
     sha256: str  #: lower-case hex
     size_bytes: int
+
+
+_facts = attrgetter(*Chunk.__slots__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +220,17 @@ class Recording:
     def inputs(self) -> str:
         """Digest of all that films are planned of; of a recording with its chunks."""
         arranged = (self.started_ms, self.stopped_ms, self.pauses, self.options.layout, self.layouts)
-        return sha256(repr((arranged, self.words, self.removed, self.participants)).encode()).hexdigest()
+        digest = sha256(repr((arranged, self.words, sorted(self.removed))).encode())
+        for participant in self.participants:
+            digest.update(repr(replace(participant, tracks=())).encode())
+            for track in participant.tracks:
+                digest.update(repr(replace(track, segments=())).encode())
+                for segment in track.segments:
+                    digest.update(repr(replace(segment, chunks=(), dropped=())).encode())
+                    # of many people's hours there are hundreds of thousands
+                    for chunk in (*segment.chunks, None, *segment.dropped):
+                        digest.update(repr(chunk and _facts(chunk)).encode())
+        return digest.hexdigest()
 
     @property
     def owes(self) -> bool:

@@ -97,34 +97,54 @@ def plan_windows(
     first_k: int = 0,
     span_us: tuple[int, int] | None = None,
 ) -> list[Window]:
-    """The windows of the film from `first_k` on, in order; of all of it, or of a span of recording time.
+    """The windows of the film from `first_k` on, in order; of all of it, or of a span of recording time."""
+    return Planner(timeline, scans, profile, arranged, window_ms, span_us).windows(first_k)
 
-    Whatever the span, windows lie where those of all of it do, and only what is cut at its ends is shorter. So two
-    films that show the same in the same 8 s have that window in common.
+
+class Planner:
+    """Plans windows of one film; what is the same for all of them is found once.
+
+    Whatever the span, windows lie where those of all of the recording do, and only what is cut at its ends is shorter.
+    So two films that show the same in the same 8 s have that window in common.
     """
-    fps = profile.fps
-    count = pictures(timeline.duration_us, fps)
-    begin, end = (0, count) if span_us is None else (picture_at(at_us, fps) for at_us in span_us)
-    per_window = window_ms * fps // 1000
-    layouts = [(picture_at(at_us, fps), layout_of(asked)) for at_us, asked in arranged]
-    by_speaker = profile.has_pictures and any(layout.by_speaker for _, layout in layouts)
-    # gains and turns come from what was heard before: of what lies behind the span nothing is asked
-    last = -(-end // per_window)
-    until_us = -(-picture_us(last * per_window, fps) // BLOCK_US) * BLOCK_US
-    before = replace(timeline, duration_us=min(until_us, timeline.duration_us))
-    heard = voices(before, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
-    turns = plan_speakers(before, heard.items()).turns if by_speaker else ()
-    slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
-    firsts = range(0, count, per_window)
-    borders_us = [picture_us(number, fps) for number in (*firsts[:last], min(last * per_window, count))]
-    gains = plan_gains(heard, borders_us) if profile.has_sound else {}
-    cuts = [(max(first, begin), min(first + per_window, end, count)) for first in firsts]
-    parts = _Parts(timeline, slices, fps, profile.has_sound)
-    return [
-        plan_window(timeline, scans, profile, parts.seen(*cut), parts.heard(*cut), gains, k, *cut)
-        for k, cut in enumerate(cuts)
-        if k >= first_k and cut[0] < cut[1]
-    ]
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        scans: Scans,
+        profile: Profile,
+        arranged: Arranged,
+        window_ms: int,
+        span_us: tuple[int, int] | None = None,
+    ) -> None:
+        fps = profile.fps
+        count = pictures(timeline.duration_us, fps)
+        begin, end = (0, count) if span_us is None else (picture_at(at_us, fps) for at_us in span_us)
+        per_window = window_ms * fps // 1000
+        layouts = [(picture_at(at_us, fps), layout_of(asked)) for at_us, asked in arranged]
+        by_speaker = profile.has_pictures and any(layout.by_speaker for _, layout in layouts)
+        # gains and turns come from what was heard before: of what lies behind the span nothing is asked
+        last = -(-end // per_window)
+        until_us = -(-picture_us(last * per_window, fps) // BLOCK_US) * BLOCK_US
+        before = replace(timeline, duration_us=min(until_us, timeline.duration_us))
+        heard = voices(before, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
+        turns = plan_speakers(before, heard.items()).turns if by_speaker else ()
+        slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
+        firsts = range(0, count, per_window)
+        borders_us = [picture_us(number, fps) for number in (*firsts[:last], min(last * per_window, count))]
+        self._gains = plan_gains(heard, borders_us) if profile.has_sound else {}
+        self._cuts = [(max(first, begin), min(first + per_window, end, count)) for first in firsts]
+        self._timeline, self._scans, self._profile = timeline, scans, profile
+        self._parts = _Parts(timeline, slices, fps, profile.has_sound)
+
+    def windows(self, first_k: int = 0) -> list[Window]:
+        """Those from number `first_k` on, in order."""
+        found = []
+        for k, cut in enumerate(self._cuts):
+            if k >= first_k and cut[0] < cut[1]:
+                seen, heard = self._parts.seen(*cut), self._parts.heard(*cut)
+                found.append(plan_window(self._timeline, self._scans, self._profile, seen, heard, self._gains, k, *cut))
+        return found
 
 
 class _Parts:

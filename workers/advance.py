@@ -5,61 +5,38 @@ Idempotent and without memory: it may run any number of times, in any process, a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
 from itertools import takewhile
 
 import structlog
 
-from callreel import journal, keys, logos, outputs, repository, streams
-from callreel.alone import copied
+from callreel import journal, repository, streams
 from callreel.clock import US_PER_MS
-from callreel.consent import withheld
-from callreel.control import Control
-from callreel.cuts import only
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
-from callreel.index import Index
 from callreel.journal import Draft
-from callreel.layouts import Arranged
-from callreel.manifest import Build, Film, Unplanned
+from callreel.manifest import Build, Unplanned
 from callreel.model import PREVIEWS, Recording
 from callreel.pace import STEPS, Pace, paced
-from callreel.profiles import Profile
-from callreel.queue import Queue
 from callreel.rolling import due, settled_us
-from callreel.scans import Scans
 from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
-from callreel.storage import Storage
-from callreel.timeline import arranged, plan_timeline
-from callreel.windows import Window, made_of, plan_windows
+from callreel.windows import made_of
 
-from .due import MADE, Due
-from .scan import scan_track
-from .turns import Turns
+from . import drafts
+from .bench import Bench
+from .due import MADE
+from .planning import Planning, look, plan, store_plans
 
 log = structlog.get_logger(__name__)
 
 #: After so long without another late chunk the result is brought up to date, and after so long in any case.
 _LATE_QUIET_MS, _LATE_MOST_MS = 5_000, 30_000
+_ENDING_MS = 2_000
+#: What is waited for beside windows before they are joined.
+_DRAFT = "draft"
 #: States in which windows are made before anybody asks for the film.
 ROLLING = ACTIVE | {Status.STOPPING}
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a job works with."""
-
-    storage: Storage
-    settings: Settings
-    control: Control
-    queue: Queue
-    due: Due
-    turns: Turns
-    index: Index
 
 
 def advance(bench: Bench, recording_id: str) -> Build | None:
@@ -72,17 +49,22 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
         failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
-        if recording.status in ROLLING and bench.settings.render == "rolling":
+        rolls = recording.status in ROLLING and bench.settings.render == "rolling"
+        if rolls and not is_ending(recording, bench.control.clock_ms()):
             roll(bench, recording)
         return None
-    build = known(bench, recording) or plan(bench.storage, bench.settings, recording)
-    # a film may lose everybody afterwards
-    nothing = recording.status is not Status.COMPLETED and not build.has_media
-    if nothing or (recording.status is Status.FAILED and not _newer(recording, build)):
-        if recording.status is Status.PROCESSING:
-            bench.control.append(recording_id, _failed(NoMedia()))
-        settle(bench, recording)
-        return None
+    build, asked = known(bench, recording), list[str]()
+    if build is None:
+        planning = Planning(look(bench.storage, recording), bench.settings)
+        # a film may lose everybody afterwards
+        nothing = recording.status is not Status.COMPLETED and not planning.seen.has_media
+        if nothing or (recording.status is Status.FAILED and not _newer(recording)):
+            if recording.status is Status.PROCESSING:
+                bench.control.append(recording_id, _failed(NoMedia()))
+            settle(bench, recording)
+            return None
+        asked = ask_tail(bench, planning) if recording.status is Status.PROCESSING else []
+        build = planning.build()
     if recording.build == build.digest:
         if waiting_previews(recording):  # before the tracks: they are what people look at first
             bench.queue.previews(recording_id)
@@ -91,15 +73,34 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
         return build
     if recording.status in FINAL and not late_is_due(recording, bench.control.clock_ms()):
         return None  # the sweeper asks again
-    missing = store_plans(bench.storage, build)
-    failpoint("advance.planned")
-    bench.due.expect(recording_id, missing, len(build.windows))
-    failpoint("advance.expected")
-    if missing:
-        bench.queue.render_all(recording_id, missing)
-    else:
+    ask(bench, build, asked)
+    # joining waits for this too: whoever joins finds all worked out that can be before the last window is there
+    drafts.keep(bench.storage, bench.settings, build)
+    failpoint("advance.drafted")
+    if bench.due.done(recording_id, _DRAFT):
         bench.queue.join(recording_id)
     return None
+
+
+def ask_tail(bench: Bench, planning: Planning) -> list[str]:
+    """Ask for the windows behind those that were there when the recording was last looked at, before all the others are
+    planned again: of an hour that takes a second, in which these are rendered. Returns the keys of what was missing."""
+    rolled = bench.turns.rolled(planning.seen.recording.recording_id)
+    return ask(bench, planning.build(rolled)) if rolled else []
+
+
+def ask(bench: Bench, build: Build, asked: Sequence[str] = ()) -> list[str]:
+    """Ask for the windows that are missing, but for those that were asked for just now; returns their keys."""
+    recording_id = build.recording.recording_id
+    missing = [key for key in store_plans(bench.storage, build) if key not in set(asked)]
+    failpoint("advance.planned")
+    if asked:  # of those some may be there by now, and shall not be waited for again
+        bench.due.also(recording_id, missing, len(build.windows))
+    else:
+        bench.due.expect(recording_id, [*missing, _DRAFT], len(build.windows))
+    failpoint("advance.expected")
+    bench.queue.render_all(recording_id, missing)
+    return missing
 
 
 def known(bench: Bench, recording: Recording) -> Build | None:
@@ -113,6 +114,7 @@ def known(bench: Bench, recording: Recording) -> Build | None:
         return None
     return Unplanned(
         recording,
+        recording.build,
         lambda: look(bench.storage, recording),
         lambda: plan(bench.storage, bench.settings, recording),
     )
@@ -160,72 +162,18 @@ def keep_pace(bench: Bench, recording: Recording, behind: int) -> Pace:
     return now
 
 
-def plan(
-    storage: Storage, settings: Settings, recording: Recording, *, until_ms: int | None = None, first_k: int = 0
-) -> Build:
-    """The films of a recording as it now stands, from window `first_k` on. Scans what is new; encodes nothing."""
-    seen = look(storage, recording, until_ms=until_ms)
-    scans, timeline = seen.scans, seen.timeline
-    options, planned, films = recording.options, dict[tuple[Profile, str], tuple[Window, ...]](), []
-    for output in options.outputs or (outputs.DEFAULT,):
-        profile, track_id = outputs.profile_of(options.preset, output), output.get("trackId", "")
-        as_it_is = copied(recording, timeline, scans, output)
-        if not as_it_is and (profile, track_id) not in planned:
-            shown = only(timeline, None, {track_id}) if track_id else timeline
-            # a track alone has nobody to be arranged with
-            layouts: Arranged = [(0, "grid")] if track_id else arranged(recording, until_ms)
-            windows = plan_windows(shown, scans, profile, layouts, settings.window_ms, first_k)
-            planned[profile, track_id] = tuple(windows)
-        of_film = () if as_it_is else planned[profile, track_id]
-        films.append(Film(output=output, profile=profile, windows=of_film, copied=as_it_is))
-    return replace(seen, films=tuple(films))
-
-
-def look(storage: Storage, recording: Recording, *, until_ms: int | None = None) -> Build:
-    """What there is of a recording, and when; no film is planned."""
-    unused = withheld(recording)
-    scans: Scans = {
-        place: runs
-        for track in recording.tracks()
-        if track.track_id not in unused
-        for place, runs in scan_track(storage, recording.recording_id, track).items()
-    }
-    return Build(recording=recording, scans=scans, timeline=plan_timeline(recording, scans, until_ms), films=())
-
-
-def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None = None) -> list[str]:
-    """Put the plans of windows that are not rendered yet, of all if none are named, where a renderer finds them;
-    returns their keys."""
-    recording = build.recording
-    prefix = keys.windows_prefix(recording.recording_id)
-    there = {entry.key for entry in storage.list(prefix)}
-    wanted = build.windows if windows is None else windows
-    missing = [w for w in wanted if keys.window(recording.recording_id, w.key, w.form) not in there]
-    if missing:
-        chunks, kept = _chunks(build), _kept(build)
-        for window in missing:
-            made = window.plan
-            inputs = (*made["video"], *made["audio"])
-            used = {digest: chunks[digest] for item in inputs for digest in item["chunks"]}
-            beside = {item["head"] for item in inputs}
-            beside |= {piece["logo"]["sha256"] for piece in made["slices"] if "logo" in piece}
-            beside |= {piece["backdrop"] for piece in made["slices"] if "backdrop" in piece}
-            for digest in sorted(beside):
-                used[digest], data = kept[digest]
-                if data is not None:  # of a long recording's heads few are new, and each costs a flush of the disk
-                    storage.put_if_absent(used[digest], data)
-                    kept[digest] = used[digest], None
-            body = json.dumps({"plan": made, "objects": used}).encode()
-            storage.put_if_absent(keys.window_plan(recording.recording_id, window.key), body)
-    return [window.key for window in missing]
-
-
 def late_is_due(recording: Recording, now_ms: int) -> bool:
     """May a finished result be made anew? Late chunks come in bursts, each of which shall cost one film, not many."""
     segments = (segment for track in recording.tracks() for segment in track.segments)
     received = (chunk.received_ms for segment in segments for chunk in segment.chunks)
     late = [at_ms for at_ms in received if at_ms > recording.ended_ms]
     return not late or now_ms >= min(max(late) + _LATE_QUIET_MS, min(late) + _LATE_MOST_MS)
+
+
+def is_ending(recording: Recording, now_ms: int) -> bool:
+    """Was it stopped just now? Recorders send their last chunks within a second, and with those all of it is planned:
+    who begins to look at it before that, of an hour for a second, makes everybody wait."""
+    return recording.stopped_ms is not None and 0 <= now_ms - recording.stopped_ms < _ENDING_MS
 
 
 def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
@@ -245,30 +193,9 @@ def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:
     )
 
 
-def _chunks(build: Build) -> dict[str, str]:
-    """Digest → key of the chunk with those bytes."""
-    return {
-        chunk.sha256: keys.chunk(build.recording.recording_id, chunk)
-        for track in build.recording.tracks()
-        for segment in track.segments
-        for chunk in segment.chunks
-    }
-
-
-def _kept(build: Build) -> dict[str, tuple[str, bytes | None]]:
-    """Digest → key and bytes of what windows need and nobody uploaded as an object of its own."""
-    recording_id = build.recording.recording_id
-    found: dict[str, tuple[str, bytes | None]] = {}
-    for run in (run for runs in build.scans.values() for run in runs):
-        for head in {run.head, run.opening()}:
-            digest = sha256(head).hexdigest()
-            found[digest] = keys.head(recording_id, digest), head
-    return found | {digest: (keys.logo(recording_id, digest), data) for digest, data in logos.pictures(build.recording)}
-
-
-def _newer(recording: Recording, build: Build) -> bool:
+def _newer(recording: Recording) -> bool:
     """Has anything come since the recording was given up? What failed then fails again."""
-    return any(track.heard_ms > recording.ended_ms for track in build.recording.tracks())
+    return any(track.heard_ms > recording.ended_ms for track in recording.tracks())
 
 
 def is_waiting(recording: Recording) -> bool:

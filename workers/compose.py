@@ -19,7 +19,9 @@ from callreel.model import Artifact, Composition, Recording
 from callreel.states import Status
 
 from . import join
-from .advance import Bench, late_is_due, look, store_plans
+from .advance import late_is_due
+from .bench import Bench
+from .planning import look, store_plans
 
 
 def advance(bench: Bench, build: Build) -> bool:

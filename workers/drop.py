@@ -22,8 +22,9 @@ from callreel.scans import RunScan
 from callreel.states import Status
 from callreel.windows import made_of
 
-from .advance import Bench, plan
+from .bench import Bench
 from .export import plan_files
+from .planning import plan
 
 log = structlog.get_logger(__name__)
 

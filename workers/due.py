@@ -1,4 +1,4 @@
-"""Which windows of a recording are still to come: a set in Redis, so that whoever renders the last one knows.
+"""What of a recording is still to come, windows as a rule: a set in Redis, so that whoever makes the last one knows.
 
 A hint only. Where it is lost, the sweeper's tick finds what is there and what is not.
 """
@@ -32,11 +32,21 @@ class Due:
             pipe.execute()
         self._tell(recording_id, len(missing), total)
 
-    def done(self, recording_id: str, window_key: str) -> bool:
-        """A window is there; True if no other is expected any more."""
+    def also(self, recording_id: str, missing: Sequence[str], total: int) -> None:
+        """These are to come too; `total` is how many there are in all."""
         key = _key(recording_id)
         with self._redis.pipeline() as pipe:
-            pipe.srem(key, window_key)
+            if missing:
+                pipe.sadd(key, *missing)
+                pipe.expire(key, _TTL_S)
+            pipe.set(f"{key}:total", total, ex=_TTL_S)
+            pipe.execute()
+
+    def done(self, recording_id: str, what: str) -> bool:
+        """It is there; True if nothing else is expected any more."""
+        key = _key(recording_id)
+        with self._redis.pipeline() as pipe:
+            pipe.srem(key, what)
             pipe.scard(key)
             pipe.get(f"{key}:total")
             _, left, total = pipe.execute()
@@ -45,7 +55,7 @@ class Due:
         return int(left) == 0
 
     def _tell(self, recording_id: str, left: int, total: int) -> None:
-        self._progress(recording_id, MADE * (total - left) / max(total, 1))
+        self._progress(recording_id, MADE * max(0, total - left) / max(total, 1))
 
 
 def _key(recording_id: str) -> str:

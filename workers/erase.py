@@ -15,7 +15,7 @@ from callreel.model import Recording
 from callreel.states import Status
 from callreel.storage import Storage
 
-from .advance import Bench
+from .bench import Bench
 
 log = structlog.get_logger(__name__)
 

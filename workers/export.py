@@ -31,8 +31,9 @@ from callreel.storage import Storage
 from callreel.timeline import Clip
 
 from . import demux
-from .advance import Bench, plan
+from .bench import Bench
 from .folders import job_folder
+from .planning import plan
 
 _US = Fraction(1, 1_000_000)
 #: What WebM may hold; everything else goes into MP4, which every browser plays with H.264, AAC and Opus.

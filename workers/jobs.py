@@ -27,6 +27,7 @@ from . import previews as previewing
 from . import render as rendering
 from . import tidy as tidying
 from . import withhold as withholding
+from .bench import Bench
 from .due import Due
 from .settings import require_worker
 from .turns import Turns
@@ -41,13 +42,13 @@ _AT_ALL = 8
 _GONE = (UnknownRecording, RecordingDeleted)
 
 
-def bench(settings: Settings | None = None) -> advancing.Bench:
+def bench(settings: Settings | None = None) -> Bench:
     """What a job works with, made from the settings of this process."""
     settings = settings or load_settings()
     storage = open_storage(settings.storage, fsync=settings.fsync == "always")
     index = Index(connect_index(settings.redis_url))
     queue = Queue(settings.redis_url, render_timeout_s=settings.render_timeout_s)
-    return advancing.Bench(
+    return Bench(
         storage=storage,
         settings=settings,
         control=Control(storage, Teller(index=index, settings=settings, jobs=queue)),

@@ -15,18 +15,18 @@ from callreel import certificate, editions, journal, keys, repository
 from callreel.errors import ObjectMissing
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
-from callreel.manifest import Build, Film, as_text, manifest
+from callreel.manifest import Build, Film, as_text, told_of_files
 from callreel.model import Artifact, Recording
 from callreel.outputs import mime_type
-from callreel.previews import plan_previews
 from callreel.states import Status
 from callreel.storage import Storage
 from callreel.windows import Window, made_of
 
-from . import export, previews
-from .advance import Bench, plan, store_plans
+from . import drafts, export
+from .bench import Bench
 from .films import Joining, write_film
 from .folders import job_folder
+from .planning import not_there
 
 log = structlog.get_logger(__name__)
 
@@ -36,23 +36,22 @@ def join(bench: Bench, recording_id: str) -> bool:
     recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         return False
-    build = plan(bench.storage, bench.settings, recording)
-    if recording.build == build.digest or store_plans(bench.storage, build):
+    build, draft = drafts.find(bench.storage, bench.settings, recording)
+    if recording.build == build.digest or not_there(bench.storage, recording_id, build.windows):
         return False
     films = [write_artifact(bench, build, film) for film in build.films]
-    behind = [preview.to_json() for preview in plan_previews(build)]
     lacking, speeds = left_out(bench.storage, recording_id, build.windows), speeds_of(bench.storage, recording_id)
-    told = manifest(build, [asdict(film) for film in films], lacking, behind, speeds)
-    body = as_text(told).encode()
+    of_files = told_of_files(build.films, [asdict(film) for film in films], lacking, draft.previews, speeds)
+    body = as_text({**draft.told, **of_files}).encode()
     listing = _put(bench.storage, recording, "manifest.json", "manifest", "application/json", body)
-    page = certificate.page(recording, build.timeline, build.syncs).encode()
+    page = draft.certificate.encode()
     certified = _put(bench.storage, recording, certificate.NAME, "certificate", "text/html", page)
     failpoint("join.manifest")
-    artifacts = (*films, listing, certified, *previews.pending(build), *export.pending(build))
+    artifacts = (*films, listing, certified, *draft.pending)
     data = {
-        "complete": told["complete"],
-        "gaps": told["gaps"],
-        "sync": [sync.named() for sync in build.syncs],
+        "complete": not draft.gaps,
+        "gaps": list(draft.gaps),
+        "sync": list(draft.sync),
         "build": build.digest,
         "madeOf": made_of(recording, bench.settings.window_ms),
         "hasty": [window.key for window in build.windows if window.key in speeds],
@@ -67,6 +66,7 @@ def join(bench: Bench, recording_id: str) -> bool:
 
     state = bench.control.append(recording_id, decide)
     failpoint("join.told")
+    drafts.forget(bench.storage, recording_id)
     return state.build == build.digest
 
 

@@ -31,8 +31,9 @@ from callreel.storage import Storage
 from callreel.windows import Window
 
 from . import demux, glance, sound
-from .advance import Bench, plan
+from .bench import Bench
 from .otio import timeline_otio
+from .planning import plan
 
 _FORMS: dict[str, Container] = {"mp4": "mp4", "mkv": "matroska"}
 _SHEET_QUALITY, _POSTER_QUALITY = 75, 85

@@ -20,7 +20,8 @@ from callreel.model import Outdated, Recording
 from callreel.states import Status
 from callreel.windows import Window
 
-from .advance import Bench, plan, store_plans
+from .bench import Bench
+from .planning import plan, store_plans
 
 log = structlog.get_logger(__name__)
 

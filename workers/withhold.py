@@ -9,7 +9,7 @@ from callreel import keys
 from callreel.consent import withheld
 from callreel.manifest import Build
 
-from .advance import Bench
+from .bench import Bench
 from .tidy import windows_of
 
 

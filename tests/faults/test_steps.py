@@ -49,7 +49,8 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "stopped": (
         "advance",
         ("job.begun", "advance.turn", "journal.decided", "journal.written", "index.noted", "advance.drained",
-         "scan.stored", "advance.planned", "advance.expected", "queue.asking", "queue.asked", "job.done"),
+         "scan.stored", "advance.planned", "advance.expected", "queue.asking", "queue.asked", "advance.drafted",
+         "job.done"),
     ),
     "planned": (
         "render",

@@ -20,7 +20,7 @@ from callreel.journal import Draft
 from callreel.queue import Queue
 from callreel.settings import Settings, load_settings
 from callreel.states import Status
-from workers.advance import Bench
+from workers.bench import Bench
 from workers.erase import erase
 from workers.jobs import bench as make_bench
 from workers.jobs import delete as delete_job

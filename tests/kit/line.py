@@ -18,8 +18,9 @@ from callreel.states import Status
 from workers import advance as advancing
 from workers import compose as composing
 from workers import join as joining
+from workers import planning
 from workers import render as rendering
-from workers.advance import Bench
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
 
 
@@ -45,7 +46,7 @@ def make_film(root: Path, redis_url: str, recording_id: str) -> Made:
     advancing.advance(bench, recording_id)
     encoded = [
         key
-        for key in advancing.store_plans(bench.storage, plan_now(bench, recording_id))
+        for key in planning.store_plans(bench.storage, plan_now(bench, recording_id))
         if rendering.render_window(bench.storage, bench.settings, recording_id, key)
     ]
     joining.join(bench, recording_id)
@@ -72,7 +73,7 @@ def make_more(root: Path, redis_url: str, recording_id: str) -> tuple[list[str],
     due = [window for _, film in composing.stale(build, bench.settings.window_ms) for window in film.windows]
     encoded = [
         key
-        for key in advancing.store_plans(bench.storage, build, due)
+        for key in planning.store_plans(bench.storage, build, due)
         if rendering.render_window(bench.storage, bench.settings, recording_id, key)
     ]
     assert composing.publish(bench, recording_id) == bool(due)
@@ -81,4 +82,4 @@ def make_more(root: Path, redis_url: str, recording_id: str) -> tuple[list[str],
 
 def plan_now(bench: Bench, recording_id: str) -> Build:
     """The plan of a recording as it stands; encodes nothing."""
-    return advancing.plan(bench.storage, bench.settings, repository.load(bench.storage, recording_id))
+    return planning.plan(bench.storage, bench.settings, repository.load(bench.storage, recording_id))

@@ -21,7 +21,7 @@ from tests.kit.build import Upload, build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture, load_named
 from tests.kit.line import settings_for
-from workers.advance import plan
+from workers.planning import plan
 
 #: at most this much later a client gives up waiting and sends a chunk again
 _RETRY_MS = 120_000
@@ -34,7 +34,7 @@ def planned(root: Path, recording_id: str) -> Build:
 
 def told(build: Build) -> tuple[list[str], dict[str, Any]]:
     """Window keys and manifest."""
-    return [window.key for window in build.windows], manifest(build, [{}], [])
+    return [window.key for window in build.windows], manifest(build)
 
 
 def build_and_tell(capture: Capture, **how: Any) -> tuple[list[str], dict[str, Any]]:

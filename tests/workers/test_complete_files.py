@@ -19,8 +19,8 @@ from tests.kit.build import add, build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.container import top_boxes
 from tests.kit.line import make_film, settings_for
-from workers.advance import plan
 from workers.export import plan_files, write_file
+from workers.planning import plan
 
 RATE_HZ = 48_000
 TONE_HZ = 2400

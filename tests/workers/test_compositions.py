@@ -30,6 +30,7 @@ from tests.kit.line import Made, make_film, make_more, plan_now, settings_for
 from workers import advance as advancing
 from workers import compose as composing
 from workers import join as joining
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
 from workers.tidy import windows_of
 from workers.withhold import forget_withheld
@@ -310,7 +311,7 @@ def test_what_is_taken_back_while_it_is_made_leaves_no_file(
     recorded.ask("one", output={"container": "mp4", **SMALL})
     write = joining.write_artifact
 
-    def slowly(bench: advancing.Bench, build: Build, film: Film) -> Artifact:
+    def slowly(bench: Bench, build: Build, film: Film) -> Artifact:
         made = write(bench, build, film)
         recorded.calls.remove(recorded.recording_id, "one")
         return made

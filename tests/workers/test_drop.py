@@ -18,6 +18,7 @@ from tests.kit.call_generator import generate_call
 from tests.kit.line import make_film, plan_now, settings_for
 from workers import advance as advancing
 from workers import export as exporting
+from workers import planning
 from workers.drop import drop_paused
 from workers.jobs import bench as make_bench
 from workers.previews import make_previews
@@ -87,7 +88,7 @@ def test_what_lies_in_a_pause_is_dropped_and_every_key_stays(data_dir: Path, red
     for entry in list(storage.list(keys.derived_prefix(recording_id))):
         storage.delete(entry.key)
     nobody_can_tell()
-    advancing.store_plans(storage, plan_now(bench, recording_id))
+    planning.store_plans(storage, plan_now(bench, recording_id))
     for window in plan_now(bench, recording_id).windows:
         for item in (*window.plan["video"], *window.plan["audio"]):
             assert not {chunk.sha256 for chunk in gone.values()} & set(item["chunks"])

@@ -21,8 +21,8 @@ from tests.kit.capture import Run, load_named
 from tests.kit.container import top_boxes
 from tests.kit.line import settings_for
 from workers import demux
-from workers.advance import plan
 from workers.export import TrackFile, plan_files, write_file
+from workers.planning import plan
 
 
 @dataclass(frozen=True)

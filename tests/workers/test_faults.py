@@ -20,8 +20,9 @@ from tests.kit.detect import examine
 from tests.kit.line import Made, make_film, plan_now, settings_for
 from workers import advance as advancing
 from workers import jobs
-from workers.advance import advance, store_plans
+from workers.advance import advance
 from workers.jobs import bench as make_bench
+from workers.planning import store_plans
 from workers.render import render_window
 from workers.turns import Turns
 

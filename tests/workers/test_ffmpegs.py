@@ -23,8 +23,8 @@ from tests.kit.figures import measure
 from tests.kit.forms import Recorder
 from tests.kit.line import make_film, plan_now, settings_for
 from workers import ffmpeg as runner
-from workers.advance import store_plans
 from workers.jobs import bench as make_bench
+from workers.planning import store_plans
 from workers.render import render_window
 
 LENGTH_MS, WINDOW_MS = 6_400, 1_600

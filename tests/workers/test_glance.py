@@ -19,8 +19,9 @@ from tests.kit.build import build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.line import plan_now, settings_for
 from workers import render as rendering
-from workers.advance import Bench, store_plans
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
+from workers.planning import store_plans
 from workers.previews import mix_swings
 from workers.render import render_window
 

@@ -28,8 +28,8 @@ from tests.kit.capture import Capture
 from tests.kit.detect import examine
 from tests.kit.line import Made, make_film, settings_for
 from tests.kit.watchmen import Canaries, canaries
-from workers import advance as advancing
 from workers import ffmpeg as runner
+from workers import planning
 from workers.apart import apart
 from workers.export import plan_files, write_file
 
@@ -121,7 +121,7 @@ def attack(folder: Path, redis_url: str, call: Capture, blobs: dict[str, list[by
 def export_all(folder: Path, redis_url: str, recording_id: str) -> None:
     """Every track's files, where they can be made; refusals are told by the export's own job."""
     storage = LocalStorage(folder, fsync=False)
-    build = advancing.plan(storage, settings_for(folder, redis_url), repository.load(storage, recording_id))
+    build = planning.plan(storage, settings_for(folder, redis_url), repository.load(storage, recording_id))
     for track in build.recording.tracks():
         for file in plan_files(build, track):
             try:

@@ -18,7 +18,7 @@ from tests.kit.line import settings_for
 from tests.kit.voices import RATE_HZ, Samples, in_turns, recorded, sound_call, voice
 from tests.workers.test_sound import decoded, snr
 from workers import demux, mux
-from workers.advance import plan, store_plans
+from workers.planning import plan, store_plans
 from workers.render import read_input
 from workers.sound import mix
 

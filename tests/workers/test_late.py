@@ -20,7 +20,8 @@ from tests.kit.call_generator import generate_call
 from tests.kit.line import Made, make_film, plan_now, settings_for
 from workers import advance as advancing
 from workers import export as exporting
-from workers.advance import Bench
+from workers import planning
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
 from workers.previews import make_previews
 
@@ -148,22 +149,22 @@ def test_what_nothing_came_for_is_not_planned_again(
     planned: list[str] = []
 
     def counted(what: str) -> None:
-        original = getattr(advancing, what)
+        original = getattr(planning, what)
 
         def counting(*of: Any, **how: Any) -> Any:
             planned.append(what)
             return original(*of, **how)
 
-        monkeypatch.setattr(advancing, what, counting)
+        monkeypatch.setattr(planning, what, counting)
 
     def asked_again() -> Build | None:
         planned.clear()
         return advancing.advance(bench, recording_id)
 
     counted("plan_timeline")
-    counted("plan_windows")
+    counted("Planner")
     assert asked_again()
-    assert "plan_windows" in planned, "what is made behind the film is made of a plan"
+    assert "Planner" in planned, "what is made behind the film is made of a plan"
     for track in repository.load(bench.storage, recording_id).tracks():
         exporting.export(bench, recording_id, track.participant_id, track.track_id)
     make_previews(bench, recording_id)
@@ -181,7 +182,7 @@ def test_what_nothing_came_for_is_not_planned_again(
     monkeypatch.setattr("callreel.windows.RENDER_VERSION", 1_000)
     assert advancing.known(bench, build.recording) is None
     monkeypatch.undo()
-    counted("plan_windows")
+    counted("Planner")
     for upload in lacking.late[:1]:
         put_upload(bench.storage, recording_id, upload)
     assert not asked_again()

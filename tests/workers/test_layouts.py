@@ -20,8 +20,8 @@ from tests.kit.call_generator import generate_call
 from tests.kit.capture import Capture
 from tests.kit.line import settings_for
 from tests.kit.voices import Turns, recorded, sound_call, voice
-from workers.advance import plan, store_plans
 from workers.cards import card_png
+from workers.planning import plan, store_plans
 from workers.render import render
 
 LENGTH_S = 30

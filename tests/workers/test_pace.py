@@ -19,6 +19,7 @@ from tests.kit.call_generator import generate_call
 from tests.kit.line import make_film, make_more, settings_for
 from workers import advance as advancing
 from workers import jobs
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
 
 WINDOW_MS = 8_000
@@ -102,7 +103,7 @@ def test_a_slow_worker_steps_down_then_windows_wait_and_the_film_tells(
     assert metrics.REGISTRY.get_sample_value("callreel_windows_total", {"speed": "ultrafast"})
 
 
-def planned(bench: advancing.Bench, recording_id: str) -> dict[str, int]:
+def planned(bench: Bench, recording_id: str) -> dict[str, int]:
     """Key → number of the windows whose plans are stored."""
 
     prefix = keys.window_plan(recording_id, "").removesuffix(".json")

@@ -12,7 +12,7 @@ from tests.kit import eyes
 from tests.kit.build import build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.line import settings_for
-from workers.advance import plan, store_plans
+from workers.planning import plan, store_plans
 from workers.render import render_window
 
 PICTURE_MS = 1000 / 30

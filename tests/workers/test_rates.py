@@ -15,7 +15,7 @@ from tests.kit import ears
 from tests.kit.build import build_recording
 from tests.kit.line import settings_for
 from tests.kit.voices import RATE_HZ, Samples, recorded, sound_call, voice
-from workers.advance import plan, store_plans
+from workers.planning import plan, store_plans
 from workers.render import read_input
 from workers.sound import mix
 

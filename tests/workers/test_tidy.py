@@ -24,7 +24,7 @@ from tests.kit.line import make_film, make_more, plan_now, settings_for
 from workers import advance as advancing
 from workers import compose as composing
 from workers import jobs
-from workers.advance import Bench
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
 from workers.tidy import tidy
 
