@@ -16,24 +16,51 @@ from .windows import LEAD_OUT_US, Window
 _FOREVER_US = 1 << 62  #: who said that all was sent is waited for no more
 
 
+#: Placed by what clients say of their clocks, media may seem to end behind the instant at which it came: by less.
+_AHEAD_US = 250_000
+
+
 def settled_us(recording: Recording, scans: Scans, timeline: Timeline, now_ms: int, lateness_ms: int) -> int:
     """Recording time up to which everything is here that is waited for, `lateness_ms` at most."""
-    until_ms = now_ms if recording.stopped_ms is None else min(now_ms, recording.stopped_ms)
-    stretches = spans(recording, until_ms)
+    clock = _Clock(recording, now_ms)
+    reaches = {
+        track.track_id: _reach_us(track, scans, timeline, now_ms - lateness_ms) for track in _waited_for(recording)
+    }
+    known = [clock.us(t.announced_ms) if (us := reaches[t.track_id]) is None else us for t in _waited_for(recording)]
+    return max(clock.us(now_ms - lateness_ms), min([clock.us(now_ms), *known]))
 
-    def film(at_ms: int) -> int:
-        return film_us((min(at_ms, until_ms) - recording.started_ms) * US_PER_MS, recording.started_ms, stretches)
 
-    overdue_us = film(now_ms - lateness_ms)
+def settled_at_most_us(recording: Recording, now_ms: int, lateness_ms: int) -> int:
+    """The same is not more than this: nobody's media reaches further than to when its last chunk came.
+
+    Costs no look into the media, so who is told that another track has come as far need not look for each of them.
+    """
+    clock = _Clock(recording, now_ms)
+    heard = [
+        _FOREVER_US if track.complete else clock.us(track.heard_ms) + _AHEAD_US for track in _waited_for(recording)
+    ]
+    return max(clock.us(now_ms - lateness_ms), min([clock.us(now_ms), *heard]))
+
+
+class _Clock:
+    """From the server's clock to recording time, up to now or to where the recording was stopped."""
+
+    def __init__(self, recording: Recording, now_ms: int) -> None:
+        self._started_ms = recording.started_ms
+        self._until_ms = now_ms if recording.stopped_ms is None else min(now_ms, recording.stopped_ms)
+        self._stretches = spans(recording, self._until_ms)
+
+    def us(self, at_ms: int) -> int:
+        return film_us((min(at_ms, self._until_ms) - self._started_ms) * US_PER_MS, self._started_ms, self._stretches)
+
+
+def _waited_for(recording: Recording) -> list[Track]:
     unused = withheld(recording)
-    waited_for = [
+    return [
         track
         for track in recording.tracks()
         if track.participant_id not in recording.removed and track.track_id not in unused
     ]
-    reaches = [_reach_us(track, scans, timeline, now_ms - lateness_ms) for track in waited_for]
-    known = [film(track.announced_ms) if us is None else us for track, us in zip(waited_for, reaches, strict=True)]
-    return max(overdue_us, min([film(until_ms), *known]))
 
 
 def due(windows: tuple[Window, ...], settled: int, per_window: int) -> list[Window]:

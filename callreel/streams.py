@@ -63,11 +63,16 @@ def profile(options: Options) -> Profile | None:
     return None if number is None else profile_of(options.preset, _outputs(options)[number])
 
 
-def append(storage: Storage, recording_id: str, windows: Iterable[Window]) -> None:
+def piece(window: Window) -> Piece:
+    """A window as a segment."""
+    return Piece(k=window.k, key=window.key, first=window.seen["firstPicture"], pictures=window.seen["pictures"])
+
+
+def append(storage: Storage, recording_id: str, pieces: Iterable[Piece]) -> None:
     """Let rendered windows be seen. What is shown at a place stays, whatever becomes of it in the film."""
-    for window in windows:
-        told = {"key": window.key, "firstPicture": window.seen["firstPicture"], "pictures": window.seen["pictures"]}
-        storage.put_if_absent(keys.streamed_window(recording_id, window.k), json.dumps(told).encode())
+    for each in pieces:
+        told = {"key": each.key, "firstPicture": each.first, "pictures": each.pictures}
+        storage.put_if_absent(keys.streamed_window(recording_id, each.k), json.dumps(told).encode())
 
 
 def live_pieces(storage: Storage, recording_id: str, known: tuple[Piece, ...] = ()) -> tuple[Piece, ...]:

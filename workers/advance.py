@@ -6,26 +6,21 @@ Idempotent and without memory: it may run any number of times, in any process, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 import structlog
 
-from callreel import journal, repository, streams
-from callreel.clock import US_PER_MS
+from callreel import journal, repository
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
 from callreel.manifest import Build, Unplanned
 from callreel.model import PREVIEWS, Recording
-from callreel.pace import STEPS, Pace, paced
-from callreel.rolling import due, settled_us
 from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
 from callreel.windows import made_of
 
-from . import drafts
+from . import drafts, rolling
 from .bench import Bench
-from .due import MADE
 from .planning import Planning, look, plan, store_plans
 
 log = structlog.get_logger(__name__)
@@ -51,7 +46,7 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         rolls = recording.status in ROLLING and bench.settings.render == "rolling"
         if rolls and not is_ending(recording, bench.control.clock_ms()):
-            roll(bench, recording)
+            rolling.roll(bench, recording)
         return None
     build, asked = known(bench, recording), list[str]()
     if build is None:
@@ -124,42 +119,6 @@ def settle(bench: Bench, recording: Recording) -> None:
     """The result has all that came and was asked for; nobody has to look after it unless more comes."""
     came = sum(len(segment.came) for track in recording.tracks() for segment in track.segments)
     bench.index.settled(recording.recording_id, came, recording.asked)
-
-
-def roll(bench: Bench, recording: Recording) -> None:
-    """Ask for the windows of a running recording that nothing will change any more."""
-    settings, now_ms = bench.settings, bench.control.clock_ms()
-    rolled = bench.turns.rolled(recording.recording_id)
-    until_ms = now_ms if recording.stopped_ms is None else recording.stopped_ms
-    build = plan(bench.storage, settings, recording, until_ms=until_ms, first_k=rolled)
-    ready_us = settled_us(recording, build.scans, build.timeline, now_ms, int(settings.lateness_s * 1000))
-    of_films = [due(film.windows, ready_us, settings.window_ms * film.profile.fps // 1000) for film in build.films]
-    found = [window for windows in of_films for window in windows]
-    missing = store_plans(bench.storage, build, found)
-    # those before the first one that is missing are there: the next look begins behind them
-    waiting = sorted({window.k for window in found if window.key in set(missing)})
-    if not keep_pace(bench, recording, len(waiting)).waits:
-        bench.queue.render_all(recording.recording_id, missing)
-    number = streams.streamed(recording.options)
-    if number is not None:
-        there = takewhile(lambda window: window.key not in missing, of_films[number])
-        streams.append(bench.storage, recording.recording_id, there)
-    first = waiting[0] if waiting else max((window.k + 1 for window in found), default=rolled)
-    bench.turns.set_rolled(recording.recording_id, first)
-    made = first * settings.window_ms * US_PER_MS / max(build.timeline.duration_us, 1)
-    bench.index.set_progress(recording.recording_id, MADE * min(made, 1))
-
-
-def keep_pace(bench: Bench, recording: Recording, behind: int) -> Pace:
-    """How the windows of a recording are rendered of which so many could be there and are not."""
-    if recording.status not in ACTIVE:
-        return Pace()
-    before = bench.turns.pace(recording.recording_id)
-    now = paced(before, behind)
-    bench.turns.set_pace(recording.recording_id, now)
-    if now.step != before.step:
-        log.warning("pace", step=STEPS[now.step].name, before=STEPS[before.step].name, behind=behind)
-    return now
 
 
 def late_is_due(recording: Recording, now_ms: int) -> bool:

@@ -25,6 +25,7 @@ from . import export as exporting
 from . import join as joining
 from . import previews as previewing
 from . import render as rendering
+from . import rolling
 from . import tidy as tidying
 from . import withhold as withholding
 from .bench import Bench
@@ -108,7 +109,8 @@ def render(recording_id: str, key: str) -> None:
     is_last = tools.due.done(recording_id, key)
     with contextlib.suppress(*_GONE):
         if tools.control.state(recording_id).status in advancing.ROLLING:  # of what still runs no window is the last
-            tools.queue.advance(recording_id)  # but its live stream has waited for this one
+            if not rolling.show(tools, recording_id):  # but its live stream has waited for this one
+                tools.queue.advance(recording_id)
         elif is_last:
             failpoint("render.last")
             tools.queue.join(recording_id)

@@ -5,8 +5,10 @@ Hints in Redis, all of which expire. Where they are lost, work is done twice or 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from redis import Redis
 
@@ -15,6 +17,7 @@ from callreel.failpoints import failpoint
 from callreel.metrics import JOB_ATTEMPTS
 from callreel.pace import Pace, decode, encode
 from callreel.queue import LEASE_S
+from callreel.streams import Piece
 
 #: After so long an `advance` may have died, and another one begins beside it: harmless, and rarely needed.
 _TURN_S = LEASE_S
@@ -46,6 +49,21 @@ class Turns:
 
     def set_rolled(self, recording_id: str, count: int) -> None:
         self._redis.set(_key("rolled", recording_id), count, ex=_TRIES_S)
+
+    def looked(self, recording_id: str) -> int:
+        """How many windows from the first on were due at the last look at a running recording."""
+        return int(self._redis.get(_key("looked", recording_id)) or 0)
+
+    def set_looked(self, recording_id: str, count: int) -> None:
+        self._redis.set(_key("looked", recording_id), count, ex=_TRIES_S)
+
+    def shown_next(self, recording_id: str) -> list[Piece] | None:
+        """The segments that a live stream shows next, in order, as soon as they are rendered; None: nobody knows."""
+        told = self._redis.get(_key("shown", recording_id))
+        return None if told is None else [Piece(**each) for each in json.loads(told)]
+
+    def set_shown_next(self, recording_id: str, pieces: list[Piece]) -> None:
+        self._redis.set(_key("shown", recording_id), json.dumps([asdict(piece) for piece in pieces]), ex=_TRIES_S)
 
     def pace(self, recording_id: str) -> Pace:
         """How a recording is rendered while it runs."""

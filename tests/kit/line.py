@@ -80,6 +80,6 @@ def make_more(root: Path, redis_url: str, recording_id: str) -> tuple[list[str],
     return encoded, time.monotonic() - began_s
 
 
-def plan_now(bench: Bench, recording_id: str) -> Build:
-    """The plan of a recording as it stands; encodes nothing."""
-    return planning.plan(bench.storage, bench.settings, repository.load(bench.storage, recording_id))
+def plan_now(bench: Bench, recording_id: str, until_ms: int | None = None) -> Build:
+    """The plan of a recording as it stands, up to an instant where it still runs; encodes nothing."""
+    return planning.plan(bench.storage, bench.settings, repository.load(bench.storage, recording_id), until_ms=until_ms)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from callreel import keys, streams
+from callreel import keys, repository, streams
 from callreel.control import Control
+from callreel.model import Track
+from callreel.rolling import settled_at_most_us, settled_us
 from callreel.storage.local import LocalStorage
 from tests.kit.build import (
     STARTED_MS,
@@ -28,7 +30,9 @@ from tests.kit.capture import NAMES, Capture, load_named
 from tests.kit.line import plan_now, settings_for
 from tests.kit.voices import in_turns, recorded, sound_call, voice
 from workers import advance as advancing
+from workers import rolling
 from workers.jobs import bench as make_bench
+from workers.planning import look
 from workers.render import render_window
 
 
@@ -216,3 +220,56 @@ def test_rendered_windows_are_streamed_in_order_and_stay_whatever_comes_late(dat
     assert render_window(bench.storage, settings, recording_id, remade)
     planned()
     assert listed() == [first, second]
+
+
+def test_who_has_rendered_a_window_shows_it_without_planning(
+    data_dir: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = generate_call(seed=11, count=2, length_ms=21_000)
+    everybody = {run.participant for run in capture.runs}
+    options = {"preset": "480p"}
+    recording_id = build_recording(data_dir, capture, silent=everybody, stop=False, options=options)
+    clock = ManualClock(STARTED_MS + 21_000)
+    settings = settings_for(data_dir, redis_url)
+    control = Control(LocalStorage(data_dir, fsync=False), NoObserver(), clock)
+    bench = replace(make_bench(settings), control=control)
+    assert not rolling.show(bench, recording_id), "nobody has looked yet"
+    advancing.advance(bench, recording_id)
+    [first, second] = plan_now(bench, recording_id, until_ms=clock.at_ms).windows[:2]
+    monkeypatch.setattr(rolling, "plan", None)  # it would be called in vain
+
+    def shown_behind(key: str) -> list[str]:
+        assert render_window(bench.storage, settings, recording_id, key)
+        assert rolling.show(bench, recording_id)
+        return [piece.key for piece in streams.live_pieces(bench.storage, recording_id)]
+
+    assert shown_behind(second.key) == [], "what has a hole before it is not shown"
+    assert shown_behind(first.key) == [first.key, second.key]
+    advancing.advance(bench, recording_id)  # no other window can be due
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_due_before_it_can_be(name: str, data_dir: Path, redis_url: str) -> None:
+    """What is known without a look into the media may be too much, and never too little."""
+    capture = load_named(name)
+    settings, everybody = settings_for(data_dir, redis_url), {run.participant for run in capture.runs}
+    recording_id = build_recording(data_dir, capture, silent=everybody, stop=False, options={"preset": "480p"})
+    storage = LocalStorage(data_dir, fsync=False)
+    whole, tight = repository.load(storage, recording_id), 0
+    for now_ms in range(STARTED_MS + 1_000, STARTED_MS + capture.length_ms, 3_100):
+
+        def until(track: Track, now_ms: int = now_ms) -> Track:
+            segments = [
+                replace(segment, chunks=tuple(chunk for chunk in segment.chunks if chunk.received_ms <= now_ms))
+                for segment in track.segments
+            ]
+            return replace(track, segments=tuple(segment for segment in segments if segment.chunks))
+
+        people = [replace(p, tracks=tuple(map(until, p.tracks))) for p in whole.participants]
+        then = replace(whole, participants=tuple(people))
+        seen = look(storage, then, until_ms=now_ms)
+        settled = settled_us(then, seen.scans, seen.timeline, now_ms, int(settings.lateness_s * 1000))
+        most = settled_at_most_us(then, now_ms, int(settings.lateness_s * 1000))
+        assert settled <= most
+        tight += most - settled < 2_500_000
+    assert tight > 3, "and it says something"

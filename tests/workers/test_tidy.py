@@ -86,7 +86,9 @@ def once(tmp_path_factory: pytest.TempPathFactory, index_server: str) -> Finishe
     recording_id = build_recording(root, CAPTURE, options=options, lose=[upload.place for upload in late])
     storage = LocalStorage(root, fsync=False)
     bench = make_bench(settings_for(root, index_server))
-    streams.append(storage, recording_id, plan_now(bench, recording_id).windows)  # as if it had been watched
+    streams.append(
+        storage, recording_id, map(streams.piece, plan_now(bench, recording_id).windows)
+    )  # as if it had been watched
     of_first = frozenset(make_film(root, index_server, recording_id).window_keys)
     completed_ms = repository.load(storage, recording_id).ended_ms
     for upload in late:
