@@ -8,7 +8,6 @@ is one minute's packets again and again, from recorders that ran through.
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,16 +19,15 @@ from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.scene import HEIGHT_PX, RATE_HZ, WIDTH_PX, Picture, speech
 from tests.kit.capture import Capture, CapturedChunk, Run
 
 VERSION = 2  #: of what is made here; another one is made anew
 PEOPLE = ("alice", "bob", "carol", "dave")
 LONG_VERSION = 1  #: of how a long call is made of a minute
 EPOCH_MS = 1_790_000_000_000
-WIDTH_PX, HEIGHT_PX, FPS = 1280, 720, 30
-RATE_HZ = 48_000
+FPS = 30
 _TIMESLICE_MS = 2000
 _AFTER_STOP_MS = 60  #: recorders stop a little after the host has pressed stop
 #: what Chromium's encoder is told for a camera of 720p: 2.5 Mbit/s, real time, a key frame each 100 pictures. A speed
@@ -52,8 +50,6 @@ _MINUTE_MS = 60_000
 #: whenever a call is made, for whoever keeps windows of it.
 _MUXER = {"live": "1", "cluster_time_limit": "900"}
 _SAME = {"fflags": "+bitexact"}
-
-Plane = NDArray[np.uint8]
 
 
 class _Tape:
@@ -221,7 +217,7 @@ def _camera(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet
     stream.bit_rate = _VP8_BPS[job.height_px]
     stream.time_base = stream.codec_context.time_base = _MS
     dice = np.random.default_rng(job.index)
-    picture = _Picture(dice)
+    picture = Picture(dice)
     for number in range((job.length_ms + _AFTER_STOP_MS) * FPS // 1000):
         frame = av.VideoFrame.from_ndarray(picture.at(number / FPS), format="yuv420p")
         if job.height_px != HEIGHT_PX:
@@ -232,60 +228,11 @@ def _camera(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet
     yield from stream.encode(None)
 
 
-class _Picture:
-    """Somebody who talks before a bookshelf: head and shoulders sway, the light is steady, the sensor is noisy."""
-
-    def __init__(self, dice: np.random.Generator) -> None:
-        self._dice = dice
-        self._room = _texture(dice, HEIGHT_PX, WIDTH_PX, 110, 34)
-        self._phases = dice.uniform(0, 2 * math.pi, 4)
-        rows, columns = np.mgrid[0:620, 0:560].astype(np.float32)
-        head = ((columns - 280) / 130) ** 2 + ((rows - 190) / 175) ** 2 < 1
-        body = ((columns - 280) / 270) ** 2 + ((rows - 640) / 270) ** 2 < 1
-        self._shape = head | body
-        self._skin = np.where(head, _texture(dice, 620, 560, 165, 16), _texture(dice, 620, 560, 70, 22)).astype(
-            np.uint8
-        )
-        self._noise = dice.normal(0, 2.2, (4, HEIGHT_PX, WIDTH_PX)).astype(np.int8)
-        self._colours = np.full((HEIGHT_PX // 2, WIDTH_PX), 128, np.uint8)
-        self._colours += (self._room[::2] // 16).astype(np.uint8)
-
-    def at(self, second: float) -> Plane:
-        """The planes of 4:2:0, one below the other."""
-        a, b, c, d = self._phases
-        x = 360 + int(22 * math.sin(1.1 * second + a) + 7 * math.sin(3.7 * second + b))
-        y = 80 + int(9 * math.sin(1.7 * second + c) + 4 * math.sin(5.3 * second + d))
-        light = self._room.copy()
-        np.copyto(light[y : y + 620, x : x + 560], self._skin, where=self._shape)
-        mouth = int(14 + 12 * abs(math.sin(9 * second)) * (math.sin(0.8 * second) > -0.4))
-        light[y + 275 : y + 275 + mouth, x + 240 : x + 320] = 60
-        grain = np.roll(self._noise[self._dice.integers(4)], int(self._dice.integers(HEIGHT_PX)), axis=0)
-        light = (light.astype(np.int16) + grain).astype(np.uint8)
-        return np.vstack((light, self._colours))
-
-
-def _texture(dice: np.random.Generator, height: int, width: int, mean: float, contrast: float) -> Plane:
-    """Detail of every size, the finer the fainter, as in photographs."""
-    found = np.zeros((height, width), np.float32)
-    for octave in range(2, 8):
-        cells = 1 << octave
-        coarse = dice.standard_normal((cells + 1, cells + 1)).astype(np.float32)
-        rows, columns = np.linspace(0, cells, height), np.linspace(0, cells, width)
-        i, j = np.minimum(rows.astype(int), cells - 1), np.minimum(columns.astype(int), cells - 1)
-        u, v = (rows - i)[:, None], (columns - j)[None, :]
-        upper = coarse[i][:, j] * (1 - v) + coarse[i][:, j + 1] * v
-        lower = coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v
-        found += (upper * (1 - u) + lower * u) / octave
-    found *= contrast / float(found.std())
-    clipped: Plane = np.clip(found + mean, 24, 228).astype(np.uint8)
-    return clipped
-
-
 def _microphone(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Packet[Any]]:
     stream = file.add_stream("libopus", rate=RATE_HZ, options={"application": "voip"})
     assert isinstance(stream, av.AudioStream)
     stream.layout, stream.bit_rate = "mono", _OPUS_BPS
-    sound = _speech(job)
+    sound = speech(job.index, job.length_ms + _AFTER_STOP_MS)
     size, first = RATE_HZ // 50, None
     for begin in range(0, len(sound) - size, size):
         frame = av.AudioFrame.from_ndarray(sound[None, begin : begin + size], format="flt", layout="mono")
@@ -295,17 +242,3 @@ def _microphone(file: av.container.OutputContainer, job: _Job) -> Iterator[av.Pa
             first = packet.pts or 0 if first is None else first
             packet.pts = packet.dts = (packet.pts or 0) - first
             yield packet
-
-
-def _speech(job: _Job) -> NDArray[np.float32]:
-    """A voice: harmonics of a wandering pitch, four syllables a second, pauses between phrases, a little breath."""
-    dice = np.random.default_rng(100 + job.index)
-    at = np.arange((job.length_ms + _AFTER_STOP_MS) * RATE_HZ // 1000) / RATE_HZ
-    pitch_hz = (110, 205, 180, 125)[job.index] * (1 + 0.06 * np.sin(2 * np.pi * 0.7 * at + job.index))
-    phase = 2 * np.pi * np.cumsum(pitch_hz) / RATE_HZ
-    voice = sum(np.sin(n * phase) / n**1.2 for n in range(1, 16))
-    syllables = np.clip(np.sin(2 * np.pi * 4.1 * at) + 0.4, 0, 1)
-    phrases = np.sin(2 * np.pi * at / (5 + job.index) + 1.7 * job.index) > -0.2
-    breath = dice.standard_normal(len(at)) * 0.02
-    sound: NDArray[np.float32] = (0.12 * (voice * syllables * phrases + breath)).astype(np.float32)
-    return sound

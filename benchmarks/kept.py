@@ -92,17 +92,27 @@ def lend(kept: Path, data: Path, recording_id: str, until_ms: int) -> set[str]:
 
     `until_ms`: ms of recording time. Raises `FileNotFoundError` where one is missing.
     """
-    target = data / keys.derived_prefix(recording_id)
     windows = json.loads((kept / "manifest.json").read_text())["windows"]
     lent = {window["key"] for window in windows if window["toMs"] <= until_ms}
-    wanted = [Path("windows") / f"{key}.mp4" for key in sorted(lent)]
-    for path in [*wanted, *(path.relative_to(kept) for path in (kept / "levels").glob("*"))]:
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(kept / path, target / path)
-        except OSError:  # another file system
-            shutil.copyfile(kept / path, target / path)
+    _link(kept / "levels", data / keys.derived_prefix(recording_id) / "levels", None)
+    # all that is stored of them; not their plans, which name objects of the other recording
+    for target in (data / prefix for prefix in keys.window_prefixes(recording_id)):
+        if target.name != "plans":
+            _link(kept / target.name, target, lent)
+    if missing := lent - windows_there(data, recording_id):
+        raise FileNotFoundError(f"{len(missing)} windows of the manifest in {kept} are not there. Delete that folder.")
     return lent
+
+
+def _link(kept: Path, target: Path, stems: set[str] | None) -> None:
+    """All files of a folder, or those of these names, in another one too."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in kept.glob("*"):
+        if stems is None or path.stem in stems:
+            try:
+                os.link(path, target / path.name)
+            except OSError:  # another file system
+                shutil.copyfile(path, target / path.name)
 
 
 def check(data: Path, recording_id: str, lent: set[str], kept: Path, now_ms: int) -> None:

@@ -13,7 +13,9 @@ import json
 import os
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ def measure(minutes: int, live_minutes: float, options: argparse.Namespace) -> F
     with tempfile.TemporaryDirectory(prefix="callreel-benchmark-", dir=options.folder) as name:
         data = Path(name) / "data"
         data.mkdir()
-        what, lent, from_s = _borrowed(data, minutes, before_ms, options.height) if before_ms else (None, set(), 0.0)
+        what, lent, from_s = _lent_to(data, minutes, before_ms, options.height) if before_ms else (None, set(), 0.0)
         call = what or footage.call(minutes, height_px=options.height)
         with running(data, env={"CALLREEL_FSYNC": options.fsync}) as stack:
             if from_s:
@@ -74,13 +76,19 @@ def measure(minutes: int, live_minutes: float, options: argparse.Namespace) -> F
     )
 
 
+def _lent_to(data: Path, minutes: int, before_ms: int, height_px: int) -> tuple[Ending, set[str], float]:
+    """`_borrowed`, in a process of its own: with it the gigabytes of the whole call are gone."""
+    kept.made(minutes, height_px)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_borrowed, data, minutes, before_ms, height_px).result()
+
+
 def _borrowed(data: Path, minutes: int, before_ms: int, height_px: int) -> tuple[Ending, set[str], float]:
     """A recording that runs, as workers that kept up would have left it; which windows were lent to it; and the
     instant from which on it must be followed, s since 1970."""
     there = kept.made(minutes, height_px)
     set_up_s = _SET_UP_S + _SET_UP_MINUTE_S * minutes * (height_px / 360)
     from_ms = round((time.time() + set_up_s) * 1000)
-    # the whole call is gone after this line: an hour of 720p takes gigabytes
     ending = begun(data, footage.call(minutes, height_px=height_px), from_ms - before_ms, from_ms)
     lent = kept.lend(there, data, ending.recording_id, before_ms - kept.LATELY_MS)
     kept.check(data, ending.recording_id, lent, there, from_ms)

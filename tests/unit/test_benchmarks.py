@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks import calls, footage, generator, kept, live, ready
+from benchmarks import calls, footage, generator, kept, live, ready, scene
 from benchmarks.measure import cpu_of, table, verdict
 from tests.kit.capture import Capture
 
@@ -125,9 +125,9 @@ def test_tables_are_aligned() -> None:
 
 
 def test_pictures_move_and_are_noisy() -> None:
-    picture = footage._Picture(np.random.default_rng(1))
+    picture = scene.Picture(np.random.default_rng(1))
     first, second = picture.at(0.0), picture.at(0.5)
-    assert first.shape == (footage.HEIGHT_PX * 3 // 2, footage.WIDTH_PX)
+    assert first.shape == (scene.HEIGHT_PX * 3 // 2, scene.WIDTH_PX)
     assert float(np.mean(first != second)) > 0.3
 
 
@@ -137,8 +137,8 @@ class _Grey:
     def __init__(self, dice: np.random.Generator) -> None:
         pass
 
-    def at(self, second: float) -> footage.Plane:
-        return np.full((footage.HEIGHT_PX * 3 // 2, footage.WIDTH_PX), int(100 * second), np.uint8)
+    def at(self, second: float) -> scene.Plane:
+        return np.full((scene.HEIGHT_PX * 3 // 2, scene.WIDTH_PX), int(100 * second), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def long_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Captu
     """Two and three minutes of one person, at two seconds to the minute."""
     folder = tmp_path_factory.mktemp("footage")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(footage, "_Picture", _Grey)
+        patch.setattr(footage, "Picture", _Grey)
         patch.setattr(footage, "PEOPLE", ("alice",))
         patch.setattr(footage, "_MINUTE_MS", 2000)
         patch.setattr(footage, "_TIMESLICE_MS", 700)
@@ -182,13 +182,19 @@ def _packets(data: bytes) -> list[tuple[int, bool]]:
 
 def test_windows_are_lent_up_to_an_instant(tmp_path: Path) -> None:
     there, data = tmp_path / "kept", tmp_path / "data"
-    (there / "windows").mkdir(parents=True)
+    for part in ("windows", "glances"):
+        (there / part).mkdir(parents=True)
     windows = [{"key": name, "toMs": to_ms} for name, to_ms in (("a", 8000), ("b", 16000), ("c", 20000))]
     (there / "manifest.json").write_text(json.dumps({"windows": windows}))
     for name in "abc":
         (there / "windows" / f"{name}.mp4").write_text(name)
+        (there / "glances" / f"{name}.bin").write_text(name)
     assert kept.lend(there, data, "rec_x_1700000000000", 16000) == {"a", "b"}
     assert live.windows_there(data, "rec_x_1700000000000") == {"a", "b"}
+    assert len(list(data.glob("recordings/*/derived/glances/*"))) == 2
+    (there / "windows" / "a.mp4").unlink()
+    with pytest.raises(FileNotFoundError, match="1 windows"):
+        kept.lend(there, tmp_path / "more", "rec_x_1700000000000", 16000)
     kept.used({"a", "b"}, set("abc"))
     with pytest.raises(RuntimeError, match="1 of 2"):
         kept.used({"a", "d"}, set("abc"))
