@@ -56,7 +56,8 @@ class Stage:
     length_ms: int
 
     def clear(self) -> None:
-        shutil.rmtree(self.root / keys.windows_prefix(self.recording_id), ignore_errors=True)
+        for prefix in (keys.windows_prefix(self.recording_id), keys.glances_prefix(self.recording_id)):
+            shutil.rmtree(self.root / prefix, ignore_errors=True)
 
     def rendered(self) -> int:
         return sum(1 for _ in self.storage.list(keys.windows_prefix(self.recording_id)))

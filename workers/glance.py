@@ -53,7 +53,7 @@ def _pictures(plan: Plan, small: Path) -> dict[int, bytes]:
     """ffmpeg's bare pictures as JPEG; none where there are not as many as were asked for: no film fails for that."""
     numbers = glances.looked_at(plan)
     width_px, height_px = size_px = glances.tile_px(plan["profile"]["width_px"], plan["profile"]["height_px"])
-    data = small.read_bytes() if numbers else b""
+    data = small.read_bytes() if small.exists() else b""
     size_bytes = 3 * width_px * height_px
     if len(data) != size_bytes * len(numbers):
         log.warning("window without small pictures", k=plan["k"], wanted=len(numbers), size_bytes=len(data))

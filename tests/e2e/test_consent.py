@@ -113,7 +113,12 @@ async def _nothing_is_left(data: Path, recording_id: str, before: dict[str, Any]
         for artifact in before["artifacts"]
         if artifact["kind"] in ("composition", "manifest")
     ]
-    windows = [data / keys.window(recording_id, key) for film in manifest["films"] for key in film["windows"]]
+    windows = [
+        data / key_of(recording_id, key)
+        for film in manifest["films"]
+        for key in film["windows"]
+        for key_of in (keys.window, keys.window_glance)
+    ]
     deadline = time.monotonic() + WITHIN_S
     while left := [path for path in (*films, *windows) if path.exists()]:
         assert time.monotonic() < deadline, left

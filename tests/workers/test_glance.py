@@ -18,6 +18,7 @@ from tests.kit import ffmpegs
 from tests.kit.build import build_recording
 from tests.kit.call_generator import generate_call
 from tests.kit.line import plan_now, settings_for
+from workers import glance as making
 from workers import render as rendering
 from workers.bench import Bench
 from workers.jobs import bench as make_bench
@@ -54,7 +55,7 @@ def packets(window: Path) -> list[tuple[int, int | None, bytes]]:
     [
         {"container": "mp4", **SMALL},
         {"container": "webm", "videoCodec": "vp8", **SMALL},
-        {"container": "webm", **SMALL},
+        {"container": "webm", "videoCodec": "vp9", **SMALL},
     ],
 )
 def test_a_window_has_the_same_bytes_as_without_one(
@@ -62,6 +63,8 @@ def test_a_window_has_the_same_bytes_as_without_one(
 ) -> None:
     bench, recording_id, (key,) = planned(data_dir, redis_url, output, ffmpeg)
     stored = json.loads(bench.storage.get(keys.window_plan(recording_id, key)))
+    if output.get("videoCodec") == "vp8":  # at a speed above zero libvpx looks at the clock: no two windows are alike
+        stored["plan"]["profile"]["speed"] = "-8"
     made = []
     for kept in ((0, 60), ()):
         folder = data_dir / f"with{len(kept)}"
@@ -118,3 +121,16 @@ def test_sound_swings_as_it_does_in_the_film(data_dir: Path, redis_url: str, mon
     assert kept.shape == decoded.shape == (24,)
     assert kept.max() > 0.2
     assert np.abs(kept - decoded).max() < 1e-3  # 16 bits of the one, 15 of the other
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 160 * 90 * 3, 2 * 160 * 90 * 3 + 1])
+def test_no_window_fails_for_want_of_its_small_pictures(tmp_path: Path, size_bytes: int) -> None:
+    profile = {"fps": 30, "width_px": 1280, "height_px": 720, "audio_rate_hz": 48_000}
+    plan = {"k": 0, "profile": profile, "firstPicture": 0, "pictures": 120, "slices": [{"pictures": 120, "tiles": []}]}
+    assert glances.looked_at(plan) == (0, 60)
+    small = tmp_path / "small.rgb"
+    small.write_bytes(bytes(size_bytes))
+    found = glances.decode(making.make(plan, small, None))
+    assert found == glances.Glance(pictures={}, swings=None)
+    small.unlink()
+    assert glances.decode(making.make(plan, small, None)) == found
