@@ -13,6 +13,8 @@ from .scans import Scans
 from .timeline import Timeline
 from .windows import LEAD_OUT_US, Window
 
+#: Recorders send their last chunks so soon behind the stop, as a rule within a second.
+ENDING_MS = 2_000
 _FOREVER_US = 1 << 62  #: who said that all was sent is waited for no more
 
 

@@ -15,6 +15,7 @@ from callreel.failpoints import failpoint
 from callreel.journal import Draft
 from callreel.manifest import Build, Unplanned
 from callreel.model import PREVIEWS, Recording
+from callreel.rolling import ENDING_MS
 from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
 from callreel.windows import made_of
@@ -27,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 #: After so long without another late chunk the result is brought up to date, and after so long in any case.
 _LATE_QUIET_MS, _LATE_MOST_MS = 5_000, 30_000
-_ENDING_MS = 2_000
 #: What is waited for beside windows before they are joined.
 _DRAFT = "draft"
 #: States in which windows are made before anybody asks for the film.
@@ -132,7 +132,7 @@ def late_is_due(recording: Recording, now_ms: int) -> bool:
 def is_ending(recording: Recording, now_ms: int) -> bool:
     """Was it stopped just now? Recorders send their last chunks within a second, and with those all of it is planned:
     who begins to look at it before that, of an hour for a second, makes everybody wait."""
-    return recording.stopped_ms is not None and 0 <= now_ms - recording.stopped_ms < _ENDING_MS
+    return recording.stopped_ms is not None and 0 <= now_ms - recording.stopped_ms < ENDING_MS
 
 
 def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:

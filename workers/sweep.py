@@ -30,6 +30,7 @@ from callreel.journal import Draft
 from callreel.logs import configure_logs
 from callreel.model import Recording
 from callreel.queue import Queue
+from callreel.rolling import ENDING_MS
 from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
 from callreel.storage import Storage
@@ -175,7 +176,13 @@ class Sweeper:
         ask = self.queue.delete if recording.status == Status.DELETING else self.queue.advance
         stopped_ago_ms = abs(at_ms - (recording.stopped_ms or 0))  # a clock may be set back, as in `is_drained`
         if recording.status == Status.STOPPING and stopped_ago_ms < self.settings.drain_s * 1000:
-            return  # whoever completes the last track before that asks for `advance` itself
+            # Whoever completes the last track before that asks for `advance` itself. Once it is looked at without that:
+            # windows of what is here can be made while somebody is waited for who may never say anything.
+            known = self._asked.get(recording.recording_id, (None,))[0]
+            if stopped_ago_ms >= ENDING_MS and known != recording.status and self.settings.render == "rolling":
+                self.queue.advance(recording.recording_id)
+                self._asked[recording.recording_id] = (recording.status, _steady_ms(), 0)
+            return
         status, asked_ms, pause_ms = self._asked.get(recording.recording_id, (None, 0, 0))
         if status != recording.status:
             pause_ms = 0

@@ -76,7 +76,7 @@ def test_a_stopped_recording_is_advanced_when_its_drain_is_over(
     sweeper: Sweeper, control: Control, clock: Clock, queue: Queue
 ) -> None:
     sweeper.tick()
-    clock.ago_ms = 10_000
+    clock.ago_ms = 1_000
     control.start("one", "host", {})
     recent = control.stop("one")
     clock.ago_ms = 20_000
@@ -85,6 +85,25 @@ def test_a_stopped_recording_is_advanced_when_its_drain_is_over(
     sweeper.tick()
     assert [(job.func_name, job.args) for job in waiting(queue)] == [("workers.jobs.advance", [due.recording_id])]
     assert recent.status == Status.STOPPING
+
+
+def test_a_stopped_recording_is_looked_at_once_while_somebody_is_waited_for(
+    storage: LocalStorage, control: Control, clock: Clock, index: Index, queue: Queue
+) -> None:
+    """Its last windows can be made meanwhile."""
+    sweeper = Sweeper(settings=Settings(drain_s=15, render="rolling"), storage=storage, index=index, queue=queue)
+    sweeper.tick()
+    clock.ago_ms = 500
+    control.start("one", "host", {})
+    control.stop("one")
+    clock.ago_ms = 3_000
+    control.start("two", "host", {})
+    due = control.stop("two")
+    sweeper.tick()
+    assert [job.args for job in waiting(queue)] == [[due.recording_id]], "the first one is still sending"
+    queue.redis.delete("rq:queue:render", f"{keys.INDEX_PREFIX}pending:advance:{due.recording_id}")
+    sweeper.tick()
+    assert not waiting(queue)
 
 
 def test_a_recording_that_stays_in_processing_is_asked_for_again_but_not_every_second(
