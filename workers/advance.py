@@ -13,16 +13,15 @@ from callreel import journal, repository
 from callreel.errors import CallreelError, NoMedia
 from callreel.failpoints import failpoint
 from callreel.journal import Draft
-from callreel.manifest import Build, Unplanned
+from callreel.manifest import Build
 from callreel.model import PREVIEWS, Recording
 from callreel.rolling import ENDING_MS
 from callreel.settings import Settings
 from callreel.states import ACTIVE, FINAL, Status
-from callreel.windows import made_of
 
 from . import drafts, rolling
 from .bench import Bench
-from .planning import Planning, look, plan, store_plans
+from .planning import Planning, look, published, store_plans
 
 log = structlog.get_logger(__name__)
 
@@ -105,14 +104,7 @@ def known(bench: Bench, recording: Recording) -> Build | None:
     """
     if recording.status is not Status.COMPLETED or is_waiting(recording):
         return None
-    if recording.made_of != made_of(recording, bench.settings.window_ms):
-        return None
-    return Unplanned(
-        recording,
-        recording.build,
-        lambda: look(bench.storage, recording),
-        lambda: plan(bench.storage, bench.settings, recording),
-    )
+    return published(bench.storage, bench.settings, recording)
 
 
 def settle(bench: Bench, recording: Recording) -> None:

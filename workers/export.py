@@ -33,7 +33,7 @@ from callreel.timeline import Clip
 from . import demux
 from .bench import Bench
 from .folders import job_folder
-from .planning import plan
+from .planning import plan, published
 
 _US = Fraction(1, 1_000_000)
 #: What WebM may hold; everything else goes into MP4, which every browser plays with H.264, AAC and Opus.
@@ -111,7 +111,8 @@ def export(bench: Bench, recording_id: str, participant_id: str, track_id: str) 
     track = recording.track(track_id)
     if track is None or recording.status is not Status.COMPLETED:
         return
-    build = plan(bench.storage, bench.settings, recording)
+    # of the plan only its digest is wanted here, as a rule
+    build = published(bench.storage, bench.settings, recording) or plan(bench.storage, bench.settings, recording)
     for file in plan_files(build, track):
         with job_folder(bench.storage) as name:
             target = Path(name) / f"track.{file.extension}"

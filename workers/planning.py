@@ -12,14 +12,14 @@ from callreel.alone import copied
 from callreel.consent import withheld
 from callreel.cuts import only
 from callreel.layouts import Arranged
-from callreel.manifest import Build, Film
+from callreel.manifest import Build, Film, Unplanned
 from callreel.model import Recording
 from callreel.profiles import Profile
 from callreel.scans import Scans
 from callreel.settings import Settings
 from callreel.storage import Storage
 from callreel.timeline import arranged, plan_timeline
-from callreel.windows import Planner, Window
+from callreel.windows import Planner, Window, made_of
 
 from .scan import scan_track
 
@@ -41,6 +41,15 @@ def look(storage: Storage, recording: Recording, *, until_ms: int | None = None)
         for place, runs in scan_track(storage, recording.recording_id, track).items()
     }
     return Build(recording=recording, scans=scans, timeline=plan_timeline(recording, scans, until_ms), films=())
+
+
+def published(storage: Storage, settings: Settings, recording: Recording) -> Build | None:
+    """What a recording's films were made of, unplanned, where nothing has come since."""
+    if recording.made_of != made_of(recording, settings.window_ms):
+        return None
+    return Unplanned(
+        recording, recording.build, lambda: look(storage, recording), lambda: plan(storage, settings, recording)
+    )
 
 
 class Planning:
