@@ -7,6 +7,8 @@ Numbers are zero-padded, so that the order of names is the order of things.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 from .errors import InvalidId
 from .model import Chunk
@@ -114,8 +116,11 @@ def chunk(recording_id: str, chunk: Chunk) -> str:
     return segment_prefix(recording_id, chunk.participant_id, chunk.track_id, chunk.seg) + facts
 
 
-def parse_chunk(key: str, size_bytes: int) -> Chunk | None:
-    """The chunk that a key of `chunks_prefix` tells of; None where it is something else."""
+def parse_chunk(key: str, size_bytes: int, share: Callable[[Any], Any] = lambda value: value) -> Chunk | None:
+    """The chunk that a key of `chunks_prefix` tells of; None where it is something else.
+
+    `share` hands back the value that stands for all that are equal, where many chunks are kept that tell the same.
+    """
     parts = key.split("/")
     if len(parts) != 7 or parts[0] != "recordings" or parts[2] != "chunks":
         return None
@@ -131,14 +136,14 @@ def parse_chunk(key: str, size_bytes: int) -> Chunk | None:
         if start_ms is None:
             return None
         return Chunk(
-            participant_id=parts[3],
-            track_id=parts[4],
+            participant_id=share(parts[3]),
+            track_id=share(parts[4]),
             seg=int(parts[5]),
-            seq=int(facts[0]),
+            seq=share(int(facts[0])),
             received_ms=int(facts[1]),
-            start_ms=start_ms,
+            start_ms=share(start_ms),
             at_ms=number(facts[3]),
-            offset_ms=number(facts[4]),
+            offset_ms=share(number(facts[4])),
             err_ms=number(facts[5]),
             sha256=facts[6],
             size_bytes=size_bytes,

@@ -6,7 +6,7 @@ It tells nothing that depends on when or in which order chunks came, so the same
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -16,7 +16,7 @@ from typing import Any
 from .clock import US_PER_MS
 from .consent import withheld
 from .drift import Drift
-from .model import Recording, Segment, Track
+from .model import Chunk, Recording, Segment, Track
 from .outputs import Output, file_name
 from .profiles import Profile
 from .scans import Scans
@@ -126,29 +126,63 @@ class Verbatim(str):
     __slots__ = ()
 
 
-def as_text(value: Any, indent: str = "") -> str:
-    """JSON for people, a line for what holds nothing that holds something.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A long list whose rows, none of them empty, are made while it is written: of many people's hours all of them at
+    once are 100 MB."""
+
+    things: Sequence[Any]
+    row: Callable[[Any], Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.things)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return map(self.row, self.things)
+
+
+_plain = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=list).encode
+_HOLDS = (dict, list, tuple, Rows, Verbatim)
+
+
+def as_text(value: Any, indent: str = "") -> Iterator[str]:
+    """JSON for people, piece by piece; a line for what holds nothing that holds something.
 
     Of an hour some megabytes: Python's own with an indent takes a second, for it is not the one that is written in C.
     """
-    if isinstance(value, Verbatim):
-        return value
+    if isinstance(value, Verbatim) or _is_plain(value):
+        yield value if isinstance(value, Verbatim) else _plain(value)
+        return
+    deeper = f"\n{indent} "
+    is_dict = isinstance(value, dict)
+    yield "{" if is_dict else "["
+    between = deeper
+    for item in sorted(value) if is_dict else value:
+        if is_dict:
+            yield f"{between}{_plain(str(item))}: "
+            yield from as_text(value[item], indent + " ")
+        elif _is_plain(item):
+            yield between + _plain(item)
+        else:
+            yield between
+            yield from as_text(item, indent + " ")
+        between = "," + deeper
+    yield f"\n{indent}" + ("}" if is_dict else "]")
+
+
+def _is_plain(value: Any) -> bool:
+    """Does it hold nothing that holds something?"""
+    if isinstance(value, Rows | Verbatim):
+        return not value
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    if not any(isinstance(item, dict | list | tuple) and item for item in inside):
-        return json.dumps(value, sort_keys=True, ensure_ascii=False)
-    deeper = indent + " "
-    if isinstance(value, dict):
-        names = [(json.dumps(str(name), ensure_ascii=False) + ": ", value[name]) for name in sorted(value)]
-        begin, end = "{}"
-    else:
-        names = [("", item) for item in value]
-        begin, end = "[]"
-    lines = ",".join(f"\n{deeper}{name}{as_text(item, deeper)}" for name, item in names)
-    return f"{begin}{lines}\n{indent}{end}"
+    return not any(isinstance(item, _HOLDS) and item for item in inside)
 
 
 def manifest(build: Build) -> dict[str, Any]:
-    """What `manifest.json` tells before windows and films are files: where everything lies, and what is missing."""
+    """What `manifest.json` tells before windows and films are files: where everything lies, and what is missing.
+
+    It is to be written by `as_text`.
+    """
     recording, timeline, unused = build.recording, build.timeline, withheld(build.recording)
     first = build.films[0]
     spoken = plan_speakers(timeline, each_voice(timeline, build.scans)).spoken
@@ -235,7 +269,7 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
         "seg": segment.seg,
         "mimeType": segment.mime_type,
         "bytes": segment.size_bytes,
-        "chunks": [{"seq": chunk.seq, "bytes": chunk.size_bytes, "sha256": chunk.sha256} for chunk in segment.came],
+        "chunks": Rows(segment.came, _chunk),
         "missing": [list(pair) for pair in segment.missing()],
         # whose header it was read with, where its own was lost
         **({"headerSeg": borrowed[0]} if borrowed else {}),
@@ -250,6 +284,10 @@ def _segment(build: Build, track: Track, segment: Segment) -> dict[str, Any]:
             if clip.place == place
         ],
     }
+
+
+def _chunk(chunk: Chunk) -> dict[str, Any]:
+    return {"seq": chunk.seq, "bytes": chunk.size_bytes, "sha256": chunk.sha256}
 
 
 def _jumps(drift: Drift) -> list[dict[str, int]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ SCAN_VERSION = 4
 
 Container = Literal["matroska", "mp4", "ogg"]
 Ints = NDArray[np.int64]
+#: Whole numbers in as few bytes as they need, perhaps one for all of them. Sums of these are int64, products are not.
+Few = NDArray[np.signedinteger[Any]]
 
 
 def _none() -> Ints:
@@ -33,13 +35,13 @@ def _none() -> Ints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packets:
-    """The packets of one stream in order of time: arrays of one length."""
+    """The packets of one stream in order of time: arrays of one length, most of what planning holds in memory."""
 
     pts_us: Ints = field(default_factory=_none)
-    duration_us: Ints = field(default_factory=_none)  #: pictures: to the next one; sound: what the packet decodes to
-    from_byte: Ints = field(default_factory=_none)
-    to_byte: Ints = field(default_factory=_none)
-    key: Ints = field(default_factory=_none)  #: 1 where decoding can begin
+    duration_us: Few = field(default_factory=_none)  #: pictures: to the next one; sound: what the packet decodes to
+    from_byte: Few = field(default_factory=_none)
+    to_byte: Few = field(default_factory=_none)
+    key: Few = field(default_factory=_none)  #: 1 where decoding can begin
 
     def __len__(self) -> int:
         return len(self.pts_us)
@@ -160,7 +162,8 @@ def decode(data: bytes) -> RunScan:
     facts, stored = arrays.unpack(data)
 
     def packets(kind: str) -> Packets:
-        return Packets(**{name: stored[f"{kind}_{name}"] for name in Packets.__slots__})
+        few = {name: _few(stored[f"{kind}_{name}"]) for name in Packets.__slots__ if name != "pts_us"}
+        return Packets(pts_us=stored[f"{kind}_pts_us"], **few)
 
     return RunScan(
         chunk_sha256=tuple(facts.pop("sha256")),
@@ -172,3 +175,14 @@ def decode(data: bytes) -> RunScan:
         audio=packets("audio"),
         **facts,
     )
+
+
+def _few(values: Ints) -> Few:
+    """The same numbers in less memory, to be read only: as a rule sound is all of one length, and all of it is key."""
+    if not len(values):
+        return values
+    least, most = int(values.min()), int(values.max())
+    if least == most:
+        return np.broadcast_to(values[:1].copy(), values.shape)
+    bounds = np.iinfo(np.int32)
+    return values.astype(np.int32) if bounds.min <= least and most <= bounds.max else values

@@ -32,7 +32,7 @@ def place_packets(packets: Packets, first: int, end: int, from_us: int, to_us: i
     The packets are those from half a second before the window to a little behind it, as far as there are any.
     """
     pts = packets.pts_us[first:end]
-    lengths = packets.duration_us[first:end].copy()
+    lengths: Ints = packets.duration_us[first:end].astype(np.int64)
     # AAC's 1024 samples are no whole number of µs; what stamps say of their length to the µs sums up without an error
     steps = np.diff(pts)
     lengths[:-1] = np.where(np.abs(steps - lengths[:-1]) <= 1, steps, lengths[:-1])

@@ -14,9 +14,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from .levels import FINE, STEP_US
+from .levels import FINE, STEP_US, UNKNOWN, Levels16
 from .timeline import Timeline
-from .voices import FLOOR_STEPS, Floats, Place, Voice, lufs, voiced
+from .voices import FLOOR_STEPS, Floats, Place, Voice, lufs, power_of, voiced
 
 _SMOOTH = 3  #: steps whose mean says whether somebody speaks …
 _HANG = 3  #: … and so many more until they have ended: between words nobody stops
@@ -26,6 +26,8 @@ _SHAPE, _LAG = 50, 3
 #: Only where both are loud is anybody merely heard: it is looked for in blocks of so many steps, with what shapes need
 #: before them. In most calls few blocks have two at once, so that many people cost little.
 _BLOCK, _BEFORE = 100, 12
+#: Blocks, or stretches of half a minute, that are looked at at once: of all of a long call they take a hundred MB.
+_AT_ONCE = 64
 BLOCK_US = _BLOCK * STEP_US  #: who looks at a recording's beginning alone ends it at a multiple of this
 _ALIKE = 0.8  #: correlation of loudness in dB; two people who speak at once stay below it
 _LOWER_DB = 1.0
@@ -68,16 +70,18 @@ def plan_speakers(timeline: Timeline, sounds: Iterable[tuple[Place, Voice]]) -> 
     people = tuple(participant.participant_id for participant in timeline.participants)
     count = -(-timeline.duration_us // STEP_US)
     power = {person: np.zeros(count) for person in people}
-    fine = {person: np.zeros(count * FINE) for person in people}
+    fine: dict[str, list[Levels16]] = {person: [] for person in people}
     for place, voice in sounds:
         if place[:2] not in shared:
             power[place[0]] += np.nan_to_num(voice.power)
-            fine[place[0]] += np.nan_to_num(voice.fine)
-    active = {person: _active(power[person]) for person in people}
+            _lay(fine[place[0]], voice.fine)
+    active: dict[str, Bools] = {}
+    loudness = np.zeros((len(people), count))
+    for row, person in zip(loudness, people, strict=True):
+        sound = power.pop(person)
+        active[person], row[:] = _active(sound), lufs(_trailing(sound, _LOUDNESS))
     loud = {person: now.copy() for person, now in active.items()}
-    shapes = {person: np.maximum(lufs(fine.pop(person)), _SILENCE_LUFS) for person in people if active[person].any()}
-    fine.clear()
-    for a, b in combinations(shapes, 2):
+    for a, b in combinations([person for person in people if active[person].any()], 2):
         both = loud[a] & loud[b]
         for first, end in _alike(np.unique(np.flatnonzero(both) // _BLOCK), count):
             begin, size = max(0, first[0] * _BLOCK - _BEFORE), end - first[0] * _BLOCK
@@ -85,25 +89,43 @@ def plan_speakers(timeline: Timeline, sounds: Iterable[tuple[Place, Voice]]) -> 
             # a row for each block, all at once
             steps = (first * _BLOCK)[:, None] + np.arange(size)
             fine_steps = (first * _BLOCK - before)[:, None] * FINE + np.arange((before + size) * FINE)
-            heard = _only_heard(shapes[a][fine_steps], shapes[b][fine_steps])
+            heard = _only_heard(_shape(fine[a], fine_steps), _shape(fine[b], fine_steps))
             for person, only in zip((a, b), heard, strict=True):
                 active[person][steps] &= ~(only[:, before:] & both[steps])
     return Speakers(
         people=people,
         spoken={person: [(a * STEP_US, b * STEP_US) for a, b in _spans(active[person])] for person in people},
-        turns=[
-            (n * STEP_US, people[who]) for n, who in _turns([power[p] for p in people], [active[p] for p in people])
-        ],
+        turns=[(n * STEP_US, people[who]) for n, who in _turns(loudness, [active[person] for person in people])],
     )
 
 
+def _lay(layers: list[Levels16], fine: Levels16) -> None:
+    """One more microphone of somebody, into the first layer that is free wherever it was heard: as a rule there is one.
+
+    Levels are a quarter of what mean squares would take, and of those few are ever asked for.
+    """
+    known = fine != UNKNOWN
+    for layer in layers:
+        if not (layer[known] != UNKNOWN).any():
+            layer[known] = fine[known]
+            return
+    layers.append(fine.copy())
+
+
+def _shape(layers: Sequence[Levels16], steps: NDArray[np.int64]) -> Floats:
+    """Loudness at these fine steps, of all microphones together."""
+    power = sum((np.nan_to_num(power_of(layer[steps])) for layer in layers), np.zeros(steps.shape))
+    return np.maximum(lufs(power), _SILENCE_LUFS)
+
+
 def _alike(blocks: NDArray[np.int64], count: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Blocks that have the same lengths, and the step at which the first of them ends: the first and the last one of a
-    recording may be shorter, or have less before them."""
+    """Some blocks that have the same lengths, and the step at which the first of them ends: the first and the last one
+    of a recording may be shorter, or have less before them."""
     edge = (blocks == 0) | ((blocks + 1) * _BLOCK > count)
-    for group in (*(blocks[n : n + 1] for n in np.flatnonzero(edge)), blocks[~edge]):
-        if len(group):
-            yield group, min(int(group[0] + 1) * _BLOCK, count)
+    inner = blocks[~edge]
+    groups = [inner[n : n + _AT_ONCE] for n in range(0, len(inner), _AT_ONCE)]
+    for group in (*(blocks[n : n + 1] for n in np.flatnonzero(edge)), *groups):
+        yield group, min(int(group[0] + 1) * _BLOCK, count)
 
 
 def _trailing(values: Floats, count: int) -> Floats:
@@ -120,12 +142,18 @@ def _active(power: Floats) -> Bools:
     # the room, looked at once a second; before the recording began there was silence, which is no room
     padded = np.concatenate([np.full(FLOOR_STEPS - 1, np.nan), np.where(power > 0, lufs(power), np.nan)])
     seen = np.lib.stride_tricks.sliding_window_view(padded, FLOOR_STEPS)[::10]
-    counts = (~np.isnan(seen)).sum(axis=1)
-    tenth = (counts - 1).clip(0) // 10  # NaN sorts behind all; numpy's own nanpercentile takes a second an hour
-    floor = np.where(counts > 0, np.sort(seen, axis=1)[np.arange(len(seen)), tenth], -np.inf)
+    floor = np.concatenate([_floor(seen[n : n + _AT_ONCE]) for n in range(0, len(seen), _AT_ONCE)])
     now = voiced(loudness, np.repeat(floor, 10)[: len(power)])
     lately = np.lib.stride_tricks.sliding_window_view(np.pad(now, (_HANG, 0)), _HANG + 1)
     found: Bools = np.asarray(lately.any(axis=1))
+    return found
+
+
+def _floor(seen: Floats) -> Floats:
+    """The quietest tenth of each row, of what is known of it."""
+    counts = (~np.isnan(seen)).sum(axis=1)
+    tenth = (counts - 1).clip(0) // 10  # NaN sorts behind all; numpy's own nanpercentile takes a second an hour
+    found: Floats = np.where(counts > 0, np.sort(seen, axis=1)[np.arange(len(seen)), tenth], -np.inf)
     return found
 
 
@@ -158,16 +186,18 @@ def _spans(active: Bools) -> list[tuple[int, int]]:
     return [(a, b) for a, b in found if b - a > _SHORTEST + _HANG]
 
 
-def _turns(power: Sequence[Floats], active: Sequence[Bools]) -> list[tuple[int, int]]:
+def _turns(loudness: Floats, active: Sequence[Bools]) -> list[tuple[int, int]]:
     """(step, who) wherever the active speaker changes."""
-    if not power:
+    if not len(active):
         return []
-    loudness = np.array(
-        [np.where(on, lufs(_trailing(p, _LOUDNESS)), -np.inf) for p, on in zip(power, active, strict=True)]
-    )
+    for row, on in zip(loudness, active, strict=True):
+        row[~on] = -np.inf
     found: list[tuple[int, int]] = []
-    loudest = loudness.argmax(axis=0)
-    for n in np.flatnonzero(loudness.max(axis=0) > -np.inf).tolist():
+    best, loudest = loudness[0].copy(), np.zeros(len(loudness[0]), int)
+    for number, row in enumerate(loudness):
+        louder = row > best
+        best[louder], loudest[louder] = row[louder], number
+    for n in np.flatnonzero(best > -np.inf).tolist():
         who = int(loudest[n])
         if found:
             since, speaker = found[-1]

@@ -19,7 +19,7 @@ from .clock import US_PER_MS, US_PER_S, Anchor
 from .drift import KNOT_US, Drift, observed
 from .estimates import ClockLine, Floats, Slope
 from .model import Recording, Segment
-from .scans import Ints, Packets, RunScan, Scans
+from .scans import Packets, RunScan, Scans
 from .straight import Pause
 from .timeline import Timeline
 
@@ -155,7 +155,7 @@ def _stamps_us(packets: Packets) -> int:
     """How far the stamps of sound stray from the level that is made of them; it cannot be known better than so."""
     if len(packets) < _AT_ONCE:
         return 0
-    lengths: Ints = packets.duration_us
+    lengths = packets.duration_us
     steps = np.diff(packets.pts_us)
     played = np.concatenate(([0], np.cumsum(np.where(np.abs(steps - lengths[:-1]) <= 1, steps, lengths[:-1]))))
     leads = (packets.pts_us - played)[: len(packets) // _AT_ONCE * _AT_ONCE].reshape(-1, _AT_ONCE)

@@ -33,9 +33,9 @@ def of_track(timeline: Timeline, scans: Scans, participant_id: str, track_id: st
     for clip in timeline.clips:
         if clip.kind == "audio" and (clip.participant_id, clip.track_id) == (participant_id, track_id):
             levels = scans[clip.place][clip.run].levels
-            steps, media = on_the_clock(clip, levels.first, len(levels), STEP_US, len(laid))
-            dbfs = levels.peak[media]
-            laid[steps] = np.maximum(laid[steps], np.where(dbfs == UNKNOWN, 0, 10 ** (dbfs / 2000)))
+            for steps, media in on_the_clock(clip, levels.first, len(levels), STEP_US, len(laid)):
+                dbfs = levels.peak[media]
+                laid[steps] = np.maximum(laid[steps], np.where(dbfs == UNKNOWN, 0, 10 ** (dbfs / 2000)))
     return laid
 
 

@@ -6,8 +6,9 @@ A draft is kept under the digest of all that decides it, so whoever finds one ma
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from callreel import certificate, keys
@@ -21,12 +22,13 @@ from callreel.storage import Storage
 from callreel.windows import Window, made_of
 
 from . import export, previews
+from .folders import job_folder
 from .planning import look, plan
 
 Json = dict[str, Any]
 
 #: Raise it when drafts are stored in another form.
-DRAFT_VERSION = 1
+DRAFT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class Draft:
 
     digest: str  #: of the build
     films: tuple[Film, ...]
-    told: Mapping[str, Verbatim]  #: entries of the manifest
+    told: Mapping[str, Any]  #: entries of the manifest, to be written by `as_text`
     previews: Sequence[Json]  #: as the manifest tells them
     pending: Sequence[Artifact]  #: what is made behind the films
     gaps: Sequence[Json]
@@ -48,7 +50,7 @@ def of(build: Build) -> Draft:
     return Draft(
         digest=build.digest,
         films=build.films,
-        told={name: Verbatim("".join(as_text(value, " "))) for name, value in manifest(build).items()},
+        told=manifest(build),
         previews=[preview.to_json() for preview in plan_previews(build)],
         pending=[*previews.pending(build), *export.pending(build)],
         gaps=[gap.to_json() for gap in build.timeline.gaps],
@@ -59,7 +61,11 @@ def of(build: Build) -> Draft:
 
 def keep(storage: Storage, settings: Settings, build: Build) -> None:
     """Store the draft of a build, for who will join its windows."""
-    storage.put_if_absent(_key(settings, build.recording), _encode(of(build)))
+    with job_folder(storage) as folder:
+        path = Path(folder) / "draft"
+        with path.open("wb") as file:
+            file.writelines(_encode(of(build)))
+        storage.put_if_absent(_key(settings, build.recording), path)
 
 
 def find(storage: Storage, settings: Settings, recording: Recording) -> tuple[Build, Draft]:
@@ -89,8 +95,18 @@ def _key(settings: Settings, recording: Recording) -> str:
     return keys.draft(recording.recording_id, f"{made_of(recording, settings.window_ms)}.{DRAFT_VERSION}")
 
 
-def _encode(draft: Draft) -> bytes:
-    found = {name: getattr(draft, name) for name in ("digest", "told", "previews", "gaps", "sync", "certificate")}
+def _encode(draft: Draft) -> Iterator[bytes]:
+    """Entries of the manifest as they are, for of long calls of many people they are tens of MB; in the last line how
+    long each is, and all else."""
+    lengths: dict[str, int] = {}
+    for name, value in draft.told.items():
+        lengths[name] = 0
+        for piece in as_text(value, " "):
+            data = piece.encode()
+            lengths[name] += len(data)
+            yield data
+    found = {name: getattr(draft, name) for name in ("digest", "previews", "gaps", "sync", "certificate")}
+    found["told"] = lengths
     found["pending"] = [asdict(artifact) for artifact in draft.pending]
     found["films"] = [
         {
@@ -103,12 +119,14 @@ def _encode(draft: Draft) -> bytes:
         }
         for film in draft.films
     ]
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+    yield b"\n" + json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _decode(data: bytes) -> Draft:
-    found = json.loads(data)
-    found["told"] = {name: Verbatim(text) for name, text in found["told"].items()}
+    found, at = json.loads(data[data.rindex(b"\n") :]), 0
+    for name, length in found["told"].items():
+        found["told"][name] = Verbatim(data[at : at + length], "utf-8")
+        at += length
     found["pending"] = [Artifact(**told) for told in found["pending"]]
     found["films"] = tuple(_film(told) for told in found["films"])
     return Draft(**found)

@@ -42,8 +42,11 @@ def join(bench: Bench, recording_id: str) -> bool:
     films = [write_artifact(bench, build, film) for film in build.films]
     lacking, speeds = left_out(bench.storage, recording_id, build.windows), speeds_of(bench.storage, recording_id)
     of_files = told_of_files(build.films, [asdict(film) for film in films], lacking, draft.previews, speeds)
-    body = as_text({**draft.told, **of_files}).encode()
-    listing = _put(bench.storage, recording, "manifest.json", "manifest", "application/json", body)
+    with job_folder(bench.storage) as folder:
+        path = Path(folder) / "manifest.json"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(as_text({**draft.told, **of_files}))
+        listing = _put(bench.storage, recording, "manifest.json", "manifest", "application/json", path)
     page = draft.certificate.encode()
     certified = _put(bench.storage, recording, certificate.NAME, "certificate", "text/html", page)
     failpoint("join.manifest")
@@ -70,9 +73,12 @@ def join(bench: Bench, recording_id: str) -> bool:
     return state.build == build.digest
 
 
-def _put(storage: Storage, recording: Recording, name: str, kind: str, mime_type: str, body: bytes) -> Artifact:
-    """Store a small file that is told of the film."""
-    digest = sha256(body).hexdigest()
+def _put(storage: Storage, recording: Recording, name: str, kind: str, mime_type: str, body: bytes | Path) -> Artifact:
+    """Store a file that is told of the film."""
+    if isinstance(body, Path):
+        digest, size_bytes = _digest(body), body.stat().st_size
+    else:
+        digest, size_bytes = sha256(body).hexdigest(), len(body)
     edition = editions.edition_of(recording, name, digest)
     storage.put_if_absent(keys.artifact(recording.recording_id, name, digest, edition), body)
     return Artifact(
@@ -80,10 +86,15 @@ def _put(storage: Storage, recording: Recording, name: str, kind: str, mime_type
         kind=kind,
         status="ready",
         mime_type=mime_type,
-        size_bytes=len(body),
+        size_bytes=size_bytes,
         sha256=digest,
         edition=edition,
     )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
@@ -96,8 +107,7 @@ def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
         else:
             path, duration_ms = write_film(_joining(bench, recording_id, film, Path(name))), film.duration_us // 1000
         failpoint("join.made")
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
+        digest = _digest(path)
         made = Artifact(
             name=film.name,
             kind="composition",

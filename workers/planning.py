@@ -13,7 +13,7 @@ from callreel.consent import withheld
 from callreel.cuts import only
 from callreel.layouts import Arranged
 from callreel.manifest import Build, Film, Unplanned
-from callreel.model import Recording
+from callreel.model import Chunk, Recording
 from callreel.profiles import Profile
 from callreel.scans import Scans
 from callreel.settings import Settings
@@ -100,7 +100,8 @@ def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None
         for window in missing:
             made = window.plan
             inputs = (*made["video"], *made["audio"])
-            used = {digest: chunks[digest] for item in inputs for digest in item["chunks"]}
+            digests = (digest for item in inputs for digest in item["chunks"])
+            used = {digest: keys.chunk(recording.recording_id, chunks[digest]) for digest in digests}
             beside = {item["head"] for item in inputs}
             beside |= {piece["logo"]["sha256"] for piece in made["slices"] if "logo" in piece}
             beside |= {piece["backdrop"] for piece in made["slices"] if "backdrop" in piece}
@@ -114,10 +115,10 @@ def store_plans(storage: Storage, build: Build, windows: Sequence[Window] | None
     return [window.key for window in missing]
 
 
-def _chunks(build: Build) -> dict[str, str]:
-    """Digest → key of the chunk with those bytes."""
+def _chunks(build: Build) -> dict[str, Chunk]:
+    """Digest → the chunk with those bytes. Few of a long call's are asked for: keys of all of them take 70 MB."""
     return {
-        chunk.sha256: keys.chunk(build.recording.recording_id, chunk)
+        chunk.sha256: chunk
         for track in build.recording.tracks()
         for segment in track.segments
         for chunk in segment.chunks

@@ -59,7 +59,14 @@ def scan_segment(storage: Storage, recording_id: str, track: Track, segment: Seg
             if shorter:  # all it knew is in the longer one
                 storage.delete(shorter[0])
         borrowed = own.seg if own and own.seg != segment.seg else None
-        found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan), header_seg=borrowed))
+        # its chunks told by the strings that are there already: of a long call each once more takes tens of MB
+        scan = replace(
+            scan,
+            chunk_sha256=tuple(chunk.sha256 for chunk in run),
+            chunk_bytes=tuple(chunk.size_bytes for chunk in run),
+            header_seg=borrowed,
+        )
+        found.append(replace(scan, levels=run_levels(storage, recording_id, run, scan)))
     return found
 
 

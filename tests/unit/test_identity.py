@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callreel import repository
-from callreel.manifest import Build, manifest
+from callreel.manifest import Build, as_text, manifest
 from callreel.storage.local import LocalStorage
 from tests.kit.build import Upload, build_recording
 from tests.kit.call_generator import generate_call
@@ -34,7 +35,7 @@ def planned(root: Path, recording_id: str) -> Build:
 
 def told(build: Build) -> tuple[list[str], dict[str, Any]]:
     """Window keys and manifest."""
-    return [window.key for window in build.windows], manifest(build)
+    return [window.key for window in build.windows], json.loads("".join(as_text(manifest(build))))
 
 
 def build_and_tell(capture: Capture, **how: Any) -> tuple[list[str], dict[str, Any]]:

@@ -65,7 +65,8 @@ def gains_of(*parts: NDArray[np.float64]) -> list[Gain]:
 def gains(powers: Mapping[Place, NDArray[np.float64]]) -> dict[Place, list[Gain]]:
     count = len(next(iter(powers.values())))
     borders = [*range(0, count * 100_000, WINDOW_US), count * 100_000]
-    told = plan_gains({place: Voice(power=power, fine=np.repeat(power, 5)) for place, power in powers.items()}, borders)
+    nothing = np.zeros(0, np.int16)
+    told = plan_gains({place: Voice(power=power, fine=nothing) for place, power in powers.items()}, borders)
     return {place: list(found) for place, found in told.items()}
 
 

@@ -12,7 +12,7 @@ from callreel.levels import FINE
 from callreel.model import Participant, Track
 from callreel.speakers import BLOCK_US, Speakers, plan_speakers, ranks
 from callreel.timeline import Timeline
-from callreel.voices import Voice
+from callreel.voices import Voice, lufs
 from tests.kit.voices import RATE_HZ, Samples, Turns, in_turns, voice
 from workers.levels import loudness
 
@@ -43,7 +43,8 @@ def speakers(sounds: Mapping[str, Samples], **sources: str) -> Speakers:
     voices = {}
     for person, samples in sounds.items():
         fine = loudness(np.stack([samples[: len(samples) // 4800 * 4800]] * 2))
-        voices[person, "t", 0] = Voice(power=fine.reshape(-1, FINE).mean(axis=1), fine=fine)
+        levels = np.rint(100 * lufs(fine)).astype(np.int16)
+        voices[person, "t", 0] = Voice(power=fine.reshape(-1, FINE).mean(axis=1), fine=levels)
     length_s = len(next(iter(sounds.values()))) / RATE_HZ
     return plan_speakers(
         timeline({person: sources.get(person, "microphone") for person in sounds}, length_s), voices.items()

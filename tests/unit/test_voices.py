@@ -9,7 +9,7 @@ from callreel.levels import FINE, UNKNOWN, Levels
 from callreel.placement import Line
 from callreel.scans import RunScan
 from callreel.timeline import Clip, Timeline
-from callreel.voices import lufs, voices
+from callreel.voices import lufs, power_of, voices
 
 PLACE = ("ada", "mic", 0)
 
@@ -52,7 +52,7 @@ def shifted(us: int) -> Line:
 
 def heard(*clips: Clip, runs: list[RunScan], duration_us: int = 2_000_000) -> list[int | None]:
     found = voices(timeline(*clips, duration_us=duration_us), {PLACE: runs})[PLACE]
-    assert lufs(float(np.nanmean(found.fine))) == pytest.approx(lufs(float(np.nanmean(found.power))), abs=1)
+    assert lufs(float(np.nanmean(power_of(found.fine)))) == pytest.approx(lufs(float(np.nanmean(found.power))), abs=1)
     return [None if np.isnan(value) else round(float(value)) for value in lufs(found.power)]
 
 
