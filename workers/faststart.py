@@ -60,17 +60,22 @@ class _Track:
 
     trak: bytes  #: content of the init segment's box: what kind of track it is
     timescale: int
-    found: list[Fragment] = field(default_factory=list)
+    found: list[Fragment] = field(default_factory=list)  #: one for each window
+
+    @property
+    def filled(self) -> list[Fragment]:
+        """Those in which there is anything of it: in a window of one picture there may be no whole frame of sound."""
+        return [fragment for fragment in self.found if len(fragment)]
 
     @property
     def start(self) -> float:
         """When its first sample begins, s."""
-        return self.found[0].start / self.timescale
+        return self.filled[0].start / self.timescale
 
     @property
     def duration(self) -> int:
         """In the track's timescale."""
-        return self.found[-1].end - self.found[0].start
+        return self.filled[-1].end - self.filled[0].start
 
 
 def write(parts: Sequence[Part], target: Path, brand: str) -> None:
@@ -98,7 +103,7 @@ def another_init(name: str) -> RenderFailed:
 
 def _tables(parts: Sequence[Part]) -> tuple[list[_Track], bytes]:
     """The film's tracks with all their samples, and the header of the first window's `moov`."""
-    init, mvhd, tracks = b"", b"", dict[int, _Track]()
+    init, mvhd, tracks, latest = b"", b"", dict[int, _Track](), dict[int, Fragment]()
     for part in parts:
         data = part.read(0, _HEAD_BYTES)
         ends = {kind: end for kind, _, end in headers(data)}
@@ -115,14 +120,24 @@ def _tables(parts: Sequence[Part]) -> tuple[list[_Track], bytes]:
                 tracks[_word(inside["tkhd"], 12)] = _Track(body, _word(mdhd, 12))
         elif own != init:
             raise another_init(part.name)
-        for fragment in fragments(data):
-            track = tracks[fragment.track]
-            if track.found and (track.found[-1].end, track.found[0].duration) != (fragment.start, fragment.duration):
-                raise RenderFailed(f"{part.name} does not follow the one before it")
+        there = {fragment.track: fragment for fragment in fragments(data)}
+        for number, track in tracks.items():
+            fragment = there.get(number) or _nothing(number)
             track.found.append(fragment)
-    if any(len(track.found) != len(parts) for track in tracks.values()):
-        raise RenderFailed("windows do not all have the same tracks")
+            if not len(fragment):
+                continue
+            before = latest.get(number)
+            if before and (before.end, before.duration) != (fragment.start, fragment.duration):
+                raise RenderFailed(f"{part.name} does not follow the one before it")
+            latest[number] = fragment
+    if latest.keys() != tracks.keys():
+        raise RenderFailed("of one of the film's tracks there is nothing in any window")
     return list(tracks.values()), mvhd
+
+
+def _nothing(track: int) -> Fragment:
+    none = np.zeros(0, np.int64)
+    return Fragment(track=track, start=0, duration=0, at_byte=0, sizes_bytes=none, keys=none)
 
 
 def _chunks(tracks: Sequence[_Track], index: int) -> list[_Chunk]:
@@ -194,7 +209,7 @@ def _stbl(track: _Track, counts: Sequence[int], places: Sequence[int], wide: boo
     stsc = [[begin, count, 1] for begin, (count, _) in zip(begins.tolist(), runs, strict=False)]
     tables = [
         _box("stsd", stsd),
-        _table("stts", [[len(sizes), track.found[0].duration]]),
+        _table("stts", [[len(sizes), track.filled[0].duration]]),
         *([_table("stss", keys)] if len(keys) < len(sizes) else []),  # without it each sample is one
         _table("stsc", stsc),
         _box("stsz", struct.pack(">III", 0, 0, len(sizes)) + sizes.astype(">u4").tobytes()),

@@ -47,8 +47,9 @@ def encoded(crf: int) -> bytes:
 
 
 def windows(*, kinds: Sequence[str] = ("video", "audio"), first: int = 0, delay: int = 0, crf: int = 30,
-            step: int = STEP) -> list[bytes]:  # fmt: skip
-    """Three windows in the form of `workers.mux`, from picture `first` on; sound begins `delay` samples behind."""
+            step: int = STEP, silent: int = -1) -> list[bytes]:  # fmt: skip
+    """Three windows in the form of `workers.mux`, from picture `first` on; sound begins `delay` samples behind, and of
+    the one numbered `silent` there is none."""
     with av.open(io.BytesIO(encoded(crf)), "r") as source:
         streams = [stream for stream in source.streams if stream.type in kinds]
         packets: dict[str, list[Any]] = {kind: [] for kind in kinds}
@@ -61,6 +62,8 @@ def windows(*, kinds: Sequence[str] = ("video", "audio"), first: int = 0, delay:
             with av.open(file, "w", format="mp4", options=mux._OPTIONS["mp4"]) as window:
                 made = {stream.type: window.add_stream_from_template(stream) for stream in streams}
                 for kind, stream in made.items():
+                    if (kind, k) == ("audio", silent):
+                        continue
                     count, unit, lasts, begin = {
                         "video": (PICTURES, mux.VIDEO_TIMESCALE, step, first * step),
                         "audio": (SOUNDS, RATE_HZ, FRAME, first * RATE_HZ // FPS + delay),
@@ -117,6 +120,8 @@ def rows(path: Path) -> list[Row]:
         ("a whole film", {}),
         ("a cut that begins anywhere", {"first": 1000}),
         ("a cut whose sound begins behind its pictures", {"first": 997, "delay": 512}),
+        ("a cut that begins less than a frame of sound before a border", {"silent": 0}),
+        ("a cut that ends less than a frame of sound behind one", {"silent": 2}),
         ("sound alone", {"kinds": ("audio",)}),
         ("pictures alone", {"kinds": ("video",)}),
     ],
@@ -127,9 +132,9 @@ def test_packets_are_those_of_ffmpegs_own_muxer(tmp_path: Path, what: str, how: 
     own, other = joined(found, tmp_path / "own.mp4"), by_ffmpeg(found, tmp_path / "other.mp4")
 
     assert rows(own) == rows(other)
-    assert len(rows(own)) == sum(
-        3 * {"video": PICTURES, "audio": SOUNDS}[k] for k in how.get("kinds", ("video", "audio"))
-    )
+    kinds = how.get("kinds", ("video", "audio"))
+    count = sum(3 * {"video": PICTURES, "audio": SOUNDS}[kind] for kind in kinds)
+    assert len(rows(own)) == count - ("silent" in how) * SOUNDS
     with av.open(str(own)) as a, av.open(str(other)) as b:
         assert abs((a.duration or 0) - (b.duration or 0)) < 2_000  # µs; ffmpeg's films count in ms
         for mine, its in zip(a.streams, b.streams, strict=True):
