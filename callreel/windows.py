@@ -27,7 +27,7 @@ from .slices import Slice, cut_slices
 from .sound import place_packets
 from .speakers import BLOCK_US, plan_speakers
 from .timeline import Clip, Timeline
-from .voices import voices
+from .voices import each_voice, voices
 
 #: Part of every key: raise it when a renderer makes something else of the same plan.
 RENDER_VERSION = 5
@@ -127,8 +127,9 @@ class Planner:
         last = -(-end // per_window)
         until_us = -(-picture_us(last * per_window, fps) // BLOCK_US) * BLOCK_US
         before = replace(timeline, duration_us=min(until_us, timeline.duration_us))
-        heard = voices(before, scans, fine=by_speaker) if by_speaker or profile.has_sound else {}
-        turns = plan_speakers(before, heard.items()).turns if by_speaker else ()
+        # one after the other, for of many people's hours what is heard finely is most of it
+        turns = plan_speakers(before, each_voice(before, scans)).turns if by_speaker else ()
+        heard = voices(before, scans, fine=False) if profile.has_sound else {}
         slices = cut_slices(timeline, scans, profile, layouts, count, turns) if profile.has_pictures else []
         firsts = range(0, count, per_window)
         borders_us = [picture_us(number, fps) for number in (*firsts[:last], min(last * per_window, count))]

@@ -39,7 +39,7 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
     if recording.status not in ACTIVE:
         bench.turns.set_pace(recording_id, None)  # nobody has to keep up any more
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
-        bench.control.append(recording_id, _drained)
+        recording = bench.control.append(recording_id, _drained)  # lets go of the chunks before they are read again
         failpoint("advance.drained")
         recording = repository.load(bench.storage, recording_id)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
