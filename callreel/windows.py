@@ -21,6 +21,7 @@ from .layouts import Arranged, layout_of
 from .levels import LEVELS_VERSION
 from .loudness import Gains, plan_gains, ramp
 from .model import Recording
+from .packed import Packed
 from .profiles import NONE, Profile
 from .scans import SCAN_VERSION, RunScan, Scans
 from .slices import Slice, cut_slices
@@ -45,7 +46,7 @@ class Window:
 
     k: int
     key: str
-    seen: dict[str, Any]  #: its plan but for the sound
+    seen: Mapping[str, Any]  #: its plan but for the sound
     #: What of everybody's sound is heard. Told anew whenever it is asked for: it is most of a plan, and most windows
     #: of a long recording are rendered already: all that is wanted of those is the key.
     hear: Callable[[], list[dict[str, Any]]] = field(compare=False, repr=False)
@@ -213,7 +214,7 @@ def plan_window(
         return [item for item in sound if item is not None]
 
     key = sha256(canonical({**seen, "audio": hear()})).hexdigest()
-    return Window(k=k, key=key, seen=seen, hear=hear, from_us=from_us, to_us=to_us)
+    return Window(k=k, key=key, seen=Packed(seen, rare=("slices", "video")), hear=hear, from_us=from_us, to_us=to_us)
 
 
 class _Inputs:

@@ -6,7 +6,7 @@ are the film (ISO/IEC 23000-19). All else is Matroska, which holds any codec; `j
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -34,12 +34,12 @@ _OPTIONS = {
 _MUXERS = {"mp4": "mp4", "mkv": "matroska"}
 
 
-def codec_of(plan: dict[str, Any]) -> Sound:
+def codec_of(plan: Mapping[str, Any]) -> Sound:
     """How the window's sound is encoded."""
     return SOUND[plan["profile"].get("audio_codec", "aac")]
 
 
-def sound_frames(plan: dict[str, Any]) -> tuple[int, int]:
+def sound_frames(plan: Mapping[str, Any]) -> tuple[int, int]:
     """The film's frames of sound [first, end) that belong to a window.
 
     A frame that the last one only begins is left out, so that a film is as long as its pictures and not up to 21 ms
