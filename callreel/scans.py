@@ -21,7 +21,7 @@ from .levels import Levels
 from .model import Chunk
 
 #: Part of every scan's digest: raise it when scanning changes, and all is scanned again.
-SCAN_VERSION = 4
+SCAN_VERSION = 5
 
 Container = Literal["matroska", "mp4", "ogg"]
 Ints = NDArray[np.int64]
@@ -154,7 +154,8 @@ def encode(scan: RunScan) -> bytes:
     facts |= {"sha256": scan.chunk_sha256, "bytes": scan.chunk_bytes, "head": scan.head.hex(), "lead": scan.lead.hex()}
     stored = {"starts": scan.starts}
     for kind, packets in (("video", scan.video), ("audio", scan.audio)):
-        stored |= {f"{kind}_{name}": getattr(packets, name) for name in Packets.__slots__}
+        # whatever they take in memory
+        stored |= {f"{kind}_{name}": getattr(packets, name).astype(np.int64) for name in Packets.__slots__}
     return arrays.pack(facts, stored)
 
 

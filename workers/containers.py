@@ -140,30 +140,36 @@ def media_end(container: Container, data: bytes, position: int, size_bytes: int)
     behind it follow 4 bytes of block header, the frame, and in a BlockGroup what belongs to it (RFC 9559, 5.1.3.4).
     """
     if container == "matroska":
-        return _block_end(data, position) or position + 4 + size_bytes
+        return _block_end(data, position, position + 4 + size_bytes)
     if container == "ogg":
         following = data.find(b"OggS", position + 4)
         return following if following > 0 else len(data)
     return position + size_bytes
 
 
-def _block_end(data: bytes, position: int) -> int | None:
-    block = _element_before(data, position, b"\xa3") or _element_before(data, position, b"\xa1")
-    if block is None:
-        return None
-    start, end = block
-    if data[start] == 0xA1:
-        group = _element_before(data, start, b"\xa0")
-        return max(group[1], end) if group else end
+def _block_end(data: bytes, position: int, least: int) -> int:
+    """Where the block ends whose payload begins at `position`, or its group; not before `least`."""
+    start, end = _element_before(data, position, (0xA3, 0xA1), least) or (position, least)
+    if start < position and data[start] == 0xA1:
+        _, end = _element_before(data, start, (0xA0,), end) or (start, end)
     return end
 
 
-def _element_before(data: bytes, position: int, element_id: bytes) -> tuple[int, int] | None:
-    """(start, end) of the EBML element of this one-byte id whose content begins at `position`."""
+def _element_before(data: bytes, position: int, ids: tuple[int, ...], least: int) -> tuple[int, int] | None:
+    """(start, end) of the EBML element with one of these one-byte ids whose content begins at `position` and ends at
+    `least` or behind it.
+
+    What stands before it may look like an id and a length too, an instant of its Cluster for example: so the one that
+    ends first.
+    """
+    found: tuple[int, int] | None = None
     for width in range(1, 9):
         start = position - width - 1
-        if start >= 0 and data[start : start + 1] == element_id and data[start + 1].bit_length() == 9 - width:
+        if start >= 0 and data[start] in ids and data[start + 1].bit_length() == 9 - width:
             mask = (1 << (8 - width)) - 1
-            value = int.from_bytes(bytes([data[start + 1] & mask]) + data[start + 2 : position], "big")
-            return start, position + value
-    return None
+            end = position + int.from_bytes(bytes([data[start + 1] & mask]) + data[start + 2 : position], "big")
+            if end >= least and (found is None or end < found[1]):
+                found = start, end
+                if end == least:
+                    break
+    return found

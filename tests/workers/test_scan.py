@@ -236,3 +236,19 @@ def test_runs_are_cut_where_a_chunk_is_missing() -> None:
 )
 def test_length_of_opus_packets(packet: bytes, length_us: int) -> None:
     assert opus.duration_us(packet) == min(length_us, 120_000)
+
+
+def test_an_instant_that_looks_like_a_block_is_none() -> None:
+    """A Cluster's timestamp, 0x18A30F ms, stands before the first block as if it were the id and the length of one."""
+    frame, group = b"\xf8" * 0x75, bytes.fromhex("9b8114")  # the frame, and how long it lasts
+    head = bytes.fromhex("1f43b67560f9e78318a30fa0fea1f9")
+    data = head + bytes.fromhex("81000000") + frame + group + b"\xa3" * 2_000_000
+    assert containers.media_end("matroska", data, len(head), len(frame)) == len(head) + 4 + len(frame) + len(group)
+
+
+def test_a_block_whose_length_looks_like_a_block_ends_where_it_says() -> None:
+    frame = b"\xf8" * (0x2A390 - 4)
+    head = bytes.fromhex("a3") + (4 + len(frame) | 0x10000000).to_bytes(4, "big")
+    assert b"\xa3" in head[1:]
+    data = head + bytes.fromhex("81000000") + frame + b"\xa3\x81" * 9
+    assert containers.media_end("matroska", data, len(head), len(frame)) == len(head) + 4 + len(frame)
