@@ -125,7 +125,7 @@ def _encode(draft: Draft) -> Iterator[bytes]:
 def _decode(data: bytes) -> Draft:
     found, at = json.loads(data[data.rindex(b"\n") :]), 0
     for name, length in found["told"].items():
-        found["told"][name] = Verbatim(data[at : at + length], "utf-8")
+        found["told"][name] = Verbatim(memoryview(data)[at : at + length], "utf-8")
         at += length
     found["pending"] = [Artifact(**told) for told in found["pending"]]
     found["films"] = tuple(_film(told) for told in found["films"])

@@ -1,14 +1,13 @@
 """Long calls of many people that take no room: of their chunks nothing is there but the size, and what workers would
 have found in them lies beside, as scans and levels. So all of it can be planned, and nothing rendered.
 
-Run as a program it does what the jobs of a finished call do up to its manifest, and tells the most memory it ever had.
+Run as a program it does one of the jobs of a finished call, up to its manifest, and tells the most memory it ever had.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from callreel.storage.local import LocalStorage
 from workers import advance as advancing
 from workers import join as joining
 from workers import levels as measuring
+from workers.bench import Bench
 from workers.jobs import bench as make_bench
 
 from .build import STARTED_MS, ManualClock, NoObserver
@@ -143,41 +143,40 @@ def peak_mb() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
 
-def finish(root: Path, redis_url: str, recording_id: str) -> dict[str, Any]:
-    """The jobs of a finished call one after the other, its film left out: the most memory after each, and its time."""
-    told: dict[str, Any] = {"begin": {"mb": peak_mb()}}
-
-    def measured(name: str, work: Callable[[], Any]) -> Any:
-        begun_s = time.process_time()
-        found = work()
-        told[name] = {"mb": peak_mb(), "s": round(time.process_time() - begun_s, 1)}
-        return found
-
+def do(job: str, root: Path, redis_url: str, recording_id: str) -> dict[str, Any]:
+    """One of the jobs of a finished call, its film left out: memory before it, and the most there was."""
+    begun_mb, begun_s = peak_mb(), time.process_time()
     bench = make_bench(settings_for(root, redis_url))
-    measured("advance", lambda: advancing.advance(bench, recording_id))  # plans, and asks for windows
-    prefix = f"recordings/{recording_id}/derived"
-    for plan in (root / prefix / "plans").iterdir():
-        bench.storage.put_if_absent(keys.window(recording_id, plan.stem), b"")
     with mock.patch.object(joining, "write_artifact", _no_film):
-        told["joined"] = measured("join", lambda: joining.join(bench, recording_id))
-    told["mb"] = peak_mb()
-    return told
+        came_of_it = JOBS[job](bench, recording_id)
+    spent_s = round(time.process_time() - begun_s, 1)
+    return {"begin_mb": begun_mb, "mb": peak_mb(), "s": spent_s, "done": bool(came_of_it)}
+
+
+def _pretend_rendered(storage: LocalStorage, recording_id: str) -> None:
+    for plan in storage.path(f"recordings/{recording_id}/derived/plans").iterdir():
+        storage.put_if_absent(keys.window(recording_id, plan.stem), b"")
 
 
 def _no_film(_bench: Any, build: Build, film: Film) -> Artifact:
     return Artifact(name=film.name, kind="composition", status="ready", duration_ms=film.duration_us // 1000)
 
 
-def measure(root: Path, redis_url: str, recording_id: str) -> dict[str, Any]:
-    """`finish` in a process of its own."""
-    command = [sys.executable, "-m", "tests.kit.sparse", str(root), redis_url, recording_id]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=1200, cwd=Path(__file__).parents[2]
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+#: In their order: what plans and asks for windows, and what joins those, is told by its manifest.
+JOBS: dict[str, Callable[[Bench, str], object]] = {"advance": advancing.advance, "join": joining.join}
+
+
+def measure(root: Path, redis_url: str, recording_id: str) -> dict[str, dict[str, Any]]:
+    """What each of `JOBS` takes, in a process of its own as workers have it."""
+    found = {}
+    for job in JOBS:
+        command = [sys.executable, "-m", "tests.kit.sparse", job, str(root), redis_url, recording_id]
+        top = Path(__file__).parents[2]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=1200, cwd=top)
+        found[job] = json.loads(done.stdout.splitlines()[-1])
+        _pretend_rendered(LocalStorage(root, fsync=False), recording_id)
     return found
 
 
 if __name__ == "__main__":
-    os.environ.pop("PYTHONTRACEMALLOC", None)
-    print(json.dumps(finish(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))
+    print(json.dumps(do(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])))
