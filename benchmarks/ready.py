@@ -41,6 +41,7 @@ class Figures:
     windows: int  #: of the film
     rendered: int  #: in this run
     in_vain: int  #: of those, that are not in the film: made too early
+    stepped_down: int  #: that were encoded faster than asked for, for workers had fallen behind
     not_made: int  #: that were not there when stop came, of those that were over for 10 s
     behind_s: float  #: the newest live segment's end, behind the clock: median
     most_behind_s: float
@@ -68,6 +69,7 @@ def measure(minutes: int, live_minutes: float, options: argparse.Namespace) -> F
         windows=len(seen.in_film),
         rendered=len(rendered),
         in_vain=len(rendered - set(seen.in_film)),
+        stepped_down=len(manifest["steppedDown"]),
         not_made=seen.not_made,
         behind_s=median(seen.behind_s),
         most_behind_s=max(seen.behind_s),
@@ -138,6 +140,7 @@ def _report(found: list[Figures]) -> None:
         "windows",
         "rendered",
         "in vain",
+        "stepped down",
         "not made",
         "behind",
         "at most",
@@ -152,6 +155,7 @@ def _report(found: list[Figures]) -> None:
             str(each.windows),
             str(each.rendered),
             str(each.in_vain),
+            str(each.stepped_down),
             str(each.not_made),
             f"{each.behind_s:.1f} s",
             f"{each.most_behind_s:.1f} s",

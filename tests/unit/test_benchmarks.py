@@ -214,6 +214,7 @@ def test_figures_of_calls_are_told_beside_what_they_must_be(capsys: pytest.Captu
             windows=38,
             rendered=25,
             in_vain=0,
+            stepped_down=0,
             not_made=0,
             behind_s=11,
             most_behind_s=15,
