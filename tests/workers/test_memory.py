@@ -26,6 +26,7 @@ def test_memory_grows_no_faster_than_the_longest_call_allows(redis_url: str, dat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("layout", ["grid", "speaker"])
 def test_memory_of_25_people_for_three_hours(layout: str, redis_url: str, data_dir: Path) -> None:
     found = measure(data_dir, redis_url, build_sparse(data_dir, 25, 3 * HOUR_MS, layout))
