@@ -25,6 +25,18 @@ def load(storage: Storage, recording_id: str) -> Recording:
     return with_dropped(filled, read_dropped(storage, state)) if state.dropped else filled
 
 
+def refolded(storage: Storage, recording: Recording) -> Recording:
+    """A recording as its journal tells it by now, with the chunks that were found before: listing those of an hour
+    takes a fifth of a second."""
+    segments = [(track, segment) for track in recording.tracks() for segment in track.segments]
+    mime_types = {(track.participant_id, track.track_id, each.seg): each.mime_type for track, each in segments}
+    state = journal.fold(recording.recording_id, journal.read(storage, recording.recording_id))
+    filled = with_told(
+        storage, with_chunks(state, (chunk for _, each in segments for chunk in each.chunks), mime_types)
+    )
+    return with_dropped(filled, read_dropped(storage, state)) if state.dropped else filled
+
+
 def with_told(storage: Storage, recording: Recording) -> Recording:
     """The recording with what its clients told about cameras that were off and recorders that stood."""
 

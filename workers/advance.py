@@ -39,9 +39,9 @@ def advance(bench: Bench, recording_id: str) -> Build | None:
     if recording.status not in ACTIVE:
         bench.turns.set_pace(recording_id, None)  # nobody has to keep up any more
     if recording.status is Status.STOPPING and is_drained(recording, bench.settings, bench.control.clock_ms()):
-        recording = bench.control.append(recording_id, _drained)  # lets go of the chunks before they are read again
+        bench.control.append(recording_id, _drained)
         failpoint("advance.drained")
-        recording = repository.load(bench.storage, recording_id)
+        recording = repository.refolded(bench.storage, recording)
     if recording.status not in (Status.PROCESSING, Status.COMPLETED, Status.FAILED):
         rolls = recording.status in ROLLING and bench.settings.render == "rolling"
         if rolls and not is_ending(recording, bench.control.clock_ms()):

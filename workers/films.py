@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import file_digest
 from pathlib import Path
 
 import av
@@ -41,17 +42,23 @@ class Joining:
         return lambda start, length: self.storage.get(key, start, length)
 
 
-def write_film(joining: Joining) -> Path:
-    """The film as one seekable file in the folder. Raises `RenderFailed`."""
+def write_film(joining: Joining) -> tuple[Path, str]:
+    """The film as one seekable file in the folder, and its SHA-256. Raises `RenderFailed`."""
     target = joining.folder / joining.film.name
-    WRITERS[joining.film.output["container"]](joining, target)
-    return target
+    digest = WRITERS[joining.film.output["container"]](joining, target)
+    return target, digest or digest_of(target)
 
 
-def _fragments(joining: Joining, target: Path, brand: str) -> None:
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _fragments(joining: Joining, target: Path, brand: str) -> str:
     """Fragments of MP4, as bytes behind one index."""
     parts = [faststart.Part(name=_name(window), read=joining.reader(window)) for window in joining.film.windows]
-    faststart.write(parts, target, brand)
+    return faststart.write(parts, target, brand)
 
 
 def _packets(joining: Joining, target: Path, muxer: str, options: dict[str, str]) -> None:
@@ -115,15 +122,15 @@ def _name(window: Window) -> str:
     return f"window {window.k} ({window.key})"
 
 
-def _mp4(joining: Joining, target: Path) -> None:
+def _mp4(joining: Joining, target: Path) -> str | None:
     if joining.film.windows[0].form == "mp4":
-        _fragments(joining, target, "mp4")
-    else:
-        _packets(joining, target, "mp4", {"movflags": "faststart", "video_track_timescale": "90000"})
+        return _fragments(joining, target, "mp4")
+    _packets(joining, target, "mp4", {"movflags": "faststart", "video_track_timescale": "90000"})
+    return None
 
 
-#: container → how it is written
-WRITERS: dict[str, Callable[[Joining, Path], None]] = {
+#: container → how it is written; hands back the file's SHA-256 where that is known by then
+WRITERS: dict[str, Callable[[Joining, Path], str | None]] = {
     "mp4": _mp4,
     "m4a": lambda joining, target: _fragments(joining, target, "m4a"),
     "webm": lambda joining, target: _packets(joining, target, "webm", {"cues_to_front": "1"}),

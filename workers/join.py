@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from callreel.windows import Window, made_of
 
 from . import drafts, export
 from .bench import Bench
-from .films import Joining, write_film
+from .films import Joining, digest_of, write_film
 from .folders import job_folder
 from .planning import not_there
 
@@ -76,7 +76,7 @@ def join(bench: Bench, recording_id: str) -> bool:
 def _put(storage: Storage, recording: Recording, name: str, kind: str, mime_type: str, body: bytes | Path) -> Artifact:
     """Store a file that is told of the film."""
     if isinstance(body, Path):
-        digest, size_bytes = _digest(body), body.stat().st_size
+        digest, size_bytes = digest_of(body), body.stat().st_size
     else:
         digest, size_bytes = sha256(body).hexdigest(), len(body)
     edition = editions.edition_of(recording, name, digest)
@@ -92,11 +92,6 @@ def _put(storage: Storage, recording: Recording, name: str, kind: str, mime_type
     )
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
-
-
 def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
     """Make one film of its windows, or of its track's packets, and store it."""
     recording_id = build.recording.recording_id
@@ -104,10 +99,11 @@ def write_artifact(bench: Bench, build: Build, film: Film) -> Artifact:
         if film.copied:
             path = Path(name) / film.name
             duration_ms = export.write_copy(bench.storage, build, film, path)
+            digest = digest_of(path)
         else:
-            path, duration_ms = write_film(_joining(bench, recording_id, film, Path(name))), film.duration_us // 1000
+            path, digest = write_film(_joining(bench, recording_id, film, Path(name)))
+            duration_ms = film.duration_us // 1000
         failpoint("join.made")
-        digest = _digest(path)
         made = Artifact(
             name=film.name,
             kind="composition",

@@ -7,6 +7,7 @@ quietly. Hence the rule of this file: whoever starts one otherwise is told how.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import resource
@@ -98,6 +99,9 @@ class Worker(rq.Worker):
             self.codecs = encodable(load_settings().ffmpeg)
         abilities.tell(self.connection, self.codecs)
         Worker.in_charge = True
+        # what is imported is no garbage: horses, each of which ends with its job, need not look at it again and again
+        gc.collect()
+        gc.freeze()
         return bool(super().work(*args, **options))
 
     def main_work_horse(self, job: Job, queue: RqQueue) -> None:

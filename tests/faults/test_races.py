@@ -78,7 +78,7 @@ def test_a_join_that_planned_before_another_one_published_does_not_undo_it(
     bench.control.append(recording_id, lambda state: ("updated", _published(state, "of another version")))
     write = films.write_film
 
-    def slowly(*args: Any) -> Path:
+    def slowly(*args: Any) -> tuple[Path, str]:
         monkeypatch.setattr(joining, "write_film", write)
         put_upload(bench.storage, recording_id, late)
         make_film(data_dir, redis_url, recording_id)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,10 @@ def joined(found: Sequence[bytes], target: Path, brand: str = "mp4") -> Path:
     def reader(data: bytes) -> faststart.Read:
         return lambda start, length: data[start:] if length is None else data[start : start + length]
 
-    faststart.write(
+    digest = faststart.write(
         [faststart.Part(name=f"window {k}", read=reader(data)) for k, data in enumerate(found)], target, brand
     )
+    assert digest == sha256(target.read_bytes()).hexdigest()
     return target
 
 
