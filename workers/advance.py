@@ -35,6 +35,8 @@ ROLLING = ACTIVE | {Status.STOPPING}
 
 def advance(bench: Bench, recording_id: str) -> Build | None:
     """Bring a recording as far as what is there allows; hands back its plan once its films are made."""
+    if nobody_is_ready(bench.control.state(recording_id), bench.control.clock_ms()):
+        return None  # without reading its chunks, for whoever is ready first asks again
     recording = repository.load(bench.storage, recording_id)
     if recording.status not in ACTIVE:
         bench.turns.set_pace(recording_id, None)  # nobody has to keep up any more
@@ -125,6 +127,13 @@ def is_ending(recording: Recording, now_ms: int) -> bool:
     """Was it stopped just now? Recorders send their last chunks within a second, and with those all of it is planned:
     who begins to look at it before that, of an hour for a second, makes everybody wait."""
     return recording.stopped_ms is not None and 0 <= now_ms - recording.stopped_ms < ENDING_MS
+
+
+def nobody_is_ready(state: Recording, now_ms: int) -> bool:
+    """Was it stopped just now, and nobody has said yet that all was sent?"""
+    tracks = list(state.tracks())
+    ending = state.status is Status.STOPPING and is_ending(state, now_ms)
+    return ending and bool(tracks) and not any(track.complete for track in tracks)
 
 
 def is_drained(recording: Recording, settings: Settings, now_ms: int) -> bool:

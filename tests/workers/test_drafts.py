@@ -132,7 +132,9 @@ def test_the_last_windows_are_asked_for_before_the_others_are_planned(
     assert str(bench.queue.redis.lrange("rq:queue:render", 0, 0)[0]).startswith("b'join-")
 
 
-def test_who_sends_the_last_chunks_is_given_two_seconds(data_dir: Path, redis_url: str) -> None:
+def test_who_sends_the_last_chunks_is_given_two_seconds(
+    data_dir: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of an hour the look that would be begun before they are here takes one, and the next one has to wait for it."""
     recording_id = build_recording(data_dir, CAPTURE, options=OPTIONS, silent=CAPTURE.participants)
     bench = make_bench(settings_for(data_dir, redis_url))
@@ -145,6 +147,8 @@ def test_who_sends_the_last_chunks_is_given_two_seconds(data_dir: Path, redis_ur
         advancing.advance(bench, recording_id)
         return int(bench.queue.redis.llen("rq:queue:render"))
 
-    assert waiting() == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("callreel.repository.load", unasked)
+        assert waiting() == 0, "nor are its chunks listed before somebody says that they are all here"
     clock.at_ms += 2_000
     assert waiting() == 1, "its last second is not to be waited for"
